@@ -29,6 +29,8 @@ mod manager;
 pub mod migrations;
 mod pool;
 pub(crate) mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use conn::{Conn, Engine};
 pub use error::StoreError;
