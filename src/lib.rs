@@ -7,3 +7,4 @@ pub mod config;
 pub mod http;
 pub mod store;
 pub mod time;
+pub mod timeline;
