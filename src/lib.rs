@@ -6,4 +6,5 @@ pub mod cache;
 pub mod config;
 pub mod http;
 pub mod store;
+pub mod text;
 pub mod time;
