@@ -6,5 +6,6 @@ pub mod cache;
 pub mod config;
 pub mod http;
 pub mod store;
+pub mod text;
 pub mod time;
 pub mod timeline;
