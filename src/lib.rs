@@ -5,5 +5,6 @@
 pub mod cache;
 pub mod config;
 pub mod http;
+pub mod notifications;
 pub mod store;
 pub mod time;

@@ -27,6 +27,7 @@ mod conn;
 mod error;
 mod manager;
 pub mod migrations;
+pub mod notifications;
 mod pool;
 pub(crate) mod schema;
 #[cfg(test)]
