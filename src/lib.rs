@@ -8,3 +8,4 @@ pub mod http;
 pub mod notifications;
 pub mod store;
 pub mod time;
+pub mod timeline;

@@ -8,8 +8,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::Conn;
 use super::schema::notifications;
+use super::{Conn, on};
 use crate::time::Timestamp;
 
 /// What happened, as stored in the column `verb`.
