@@ -15,6 +15,7 @@ pub mod friendships;
 mod manager;
 pub mod migrations;
 pub mod newsfeeds;
+pub mod notifications;
 mod pool;
 pub(crate) mod schema;
 pub mod tasks;
