@@ -16,11 +16,14 @@ mod manager;
 pub mod migrations;
 pub mod newsfeeds;
 mod pool;
+pub mod profiles;
 pub(crate) mod schema;
+pub mod sessions;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tweets;
+pub mod users;
 
 pub use conn::{Conn, Engine};
 pub use error::StoreError;
