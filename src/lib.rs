@@ -8,5 +8,6 @@ pub mod config;
 pub mod http;
 pub mod hydration;
 pub mod store;
+pub mod text;
 pub mod time;
 pub mod timeline;
