@@ -5,3 +5,4 @@
 
 pub mod followings;
 pub mod tweets;
+pub mod users;
