@@ -23,8 +23,12 @@ macro_rules! on {
 }
 pub(crate) use on;
 
+pub mod comments;
 mod conn;
+pub mod counts;
 mod error;
+pub mod idempotency;
+pub mod likes;
 mod manager;
 pub mod migrations;
 mod pool;
