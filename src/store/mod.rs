@@ -56,3 +56,23 @@ macro_rules! on {
     };
 }
 pub(crate) use on;
+
+pub mod comments;
+mod conn;
+pub mod counts;
+mod error;
+pub mod idempotency;
+pub mod likes;
+mod manager;
+pub mod migrations;
+mod pool;
+pub(crate) mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use conn::{Conn, Engine};
+pub use error::StoreError;
+pub use pool::{Db, DbConfig};
+
+/// Rows of a multi-row statement: rows times columns stays below SQLite's 32,766 binds.
+pub const ROWS_PER_STATEMENT: usize = 1_000;
