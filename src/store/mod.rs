@@ -7,6 +7,8 @@
 //!
 //! Architecture invariant: nothing outside this room names a table or writes SQL.
 
+pub mod audit;
+pub mod bulk;
 pub mod clock;
 mod conn;
 mod error;
@@ -18,6 +20,7 @@ pub mod newsfeeds;
 pub mod notifications;
 mod pool;
 pub(crate) mod schema;
+pub mod repair;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
