@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail"))]
 
+pub mod accounts;
 pub mod cache;
 pub mod config;
 pub mod http;
 pub mod notifications;
+pub mod hydration;
 pub mod store;
+pub mod text;
 pub mod time;
 pub mod timeline;

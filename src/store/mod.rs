@@ -16,15 +16,22 @@ pub mod follow_spans;
 pub mod friendships;
 mod manager;
 pub mod migrations;
+pub mod health;
+pub mod housekeeping;
 pub mod newsfeeds;
 pub mod notifications;
 mod pool;
+pub mod purge;
+pub mod recount;
+pub mod profiles;
 pub(crate) mod schema;
 pub mod repair;
+pub mod sessions;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tweets;
+pub mod users;
 
 pub use conn::{Conn, Engine};
 pub use error::StoreError;

@@ -1,0 +1,337 @@
+//! Signing up, logging in and out, and who is behind a token.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::basic::Proofs;
+use super::passwords::Passwords;
+use super::rules::{self, Rules};
+use super::sessions::{self, LIFETIME, Live, Sessions, TRUSTED_FOR, TokenHash};
+use super::{AccountError, AuthMethod, Identity, Kind, LogIn};
+use crate::config::Config;
+use crate::store::sessions::{self as session_rows, NewSession};
+use crate::store::users::{self, Credentials, NewUser, Taken};
+use crate::store::{Conn, Db, StoreError};
+use crate::time::{Clock, Timestamp};
+
+/// Sessions kept in memory; about 200 bytes each.
+const CACHED_SESSIONS: usize = 100_000;
+
+/// Users of HTTP Basic kept in memory.
+const CACHED_PROOFS: usize = 10_000;
+
+/// What of the settings accounts depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Lengths of names and passwords.
+    pub rules: Rules,
+    /// For how long a session or Basic password is taken on trust between two looks into the
+    /// database.
+    pub trusted_for: std::time::Duration,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        let rules = Rules { username: config.username_length, password: config.password_length };
+        Settings { rules, trusted_for: TRUSTED_FOR }
+    }
+}
+
+/// The accounts of this service. One per process: its caches are what makes signing out take
+/// effect at once.
+pub struct Accounts {
+    db: Db,
+    clock: Clock,
+    rules: Rules,
+    passwords: Passwords,
+    sessions: Sessions,
+    proofs: Proofs,
+}
+
+/// A session that is about to be added, and the token for the client.
+struct Fresh {
+    token: String,
+    row: NewSession,
+}
+
+impl Accounts {
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn new(db: Db, clock: Clock, settings: Settings) -> Result<Self, getrandom::Error> {
+        let Settings { rules, trusted_for } = settings;
+        Ok(Accounts {
+            sessions: Sessions::new(db.clone(), clock.clone(), CACHED_SESSIONS, trusted_for),
+            proofs: Proofs::new(CACHED_PROOFS, trusted_for)?,
+            passwords: Passwords::new(),
+            db,
+            clock,
+            rules,
+        })
+    }
+
+    /// Adds a user with a profile and a first session. Nothing is hashed for a name that is
+    /// taken anyway.
+    ///
+    /// # Errors
+    /// `Invalid`, `Taken`, or an outage.
+    pub async fn sign_up(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<LogIn, AccountError> {
+        let (username, email) = self.check(username, email, password)?;
+        let names = (username.clone(), email.clone());
+        let taken = self
+            .db
+            .read("sign_up_taken", move |conn| Ok(users::taken(conn, &names.0, &names.1)?))
+            .await?;
+        if taken != Taken::default() {
+            return Err(AccountError::Taken(taken));
+        }
+        let password_hash = self.passwords.hash(password.to_owned()).await?;
+        let new = NewUser { username, email, password_hash, created_at: self.clock.now() };
+        let username: Arc<str> = new.username.as_str().into();
+        let mut fresh = self.fresh(0, Kind::Cookie)?;
+        let ticket = self.sessions.ticket(&fresh.row.token_hash);
+        let row = fresh.row;
+        let user_id = self.db.write("sign_up", move |conn| Ok(add_user(conn, &new, row)?)).await??;
+        fresh.row.user_id = user_id;
+        self.sessions.added(ticket, &fresh.row, username.clone());
+        metrics::counter!("roost_sign_ups_total").increment(1);
+        Ok(LogIn { user_id, username, token: fresh.token, expires_at: fresh.row.expires_at })
+    }
+
+    /// Starts a session for whoever knows the password. Other sessions live on.
+    ///
+    /// # Errors
+    /// `Mismatch`, or an outage.
+    pub async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        kind: Kind,
+    ) -> Result<LogIn, AccountError> {
+        let username = rules::fold_username(username);
+        let checked = self.verify(&username, password).await?;
+        let username: Arc<str> = checked.username.as_str().into();
+        let fresh = self.fresh(checked.user_id, kind)?;
+        let ticket = self.sessions.ticket(&fresh.row.token_hash);
+        let (user_id, row) = (checked.user_id, fresh.row);
+        let unchanged = self
+            .db
+            .write("log_in", move |conn| {
+                let unchanged = users::hold_unchanged(conn, &checked)?;
+                if unchanged {
+                    session_rows::insert(conn, &row)?;
+                }
+                Ok(unchanged)
+            })
+            .await?;
+        if !unchanged {
+            return Err(AccountError::Mismatch);
+        }
+        self.sessions.added(ticket, &fresh.row, username.clone());
+        Ok(LogIn { user_id, username, token: fresh.token, expires_at: fresh.row.expires_at })
+    }
+
+    /// Ends one session or token, on this node at once.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; the session may still be alive then.
+    pub async fn log_out(&self, session: TokenHash) -> Result<(), StoreError> {
+        self.sessions.end(session).await
+    }
+
+    /// Ends all bearer tokens of a user, on this node at once.
+    ///
+    /// # Errors
+    /// As [`Accounts::log_out`].
+    pub async fn revoke_tokens(&self, user_id: i64) -> Result<(), StoreError> {
+        let bearer = Some(Kind::Bearer);
+        let ended = self
+            .db
+            .write("revoke_tokens", move |conn| {
+                Ok(session_rows::delete_of_user(conn, user_id, bearer)?)
+            })
+            .await?;
+        self.sessions.ended(&ended);
+        Ok(())
+    }
+
+    /// Who is behind a token, as far as memory knows. Cheap: every warm request asks.
+    pub fn cached_session(&self, kind: Kind, hash: &TokenHash) -> Option<Identity> {
+        self.sessions.cached(kind, hash).map(|live| identity(live, kind, *hash))
+    }
+
+    /// Who is behind a token, from the database.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn session(
+        &self,
+        kind: Kind,
+        hash: TokenHash,
+    ) -> Result<Option<Identity>, StoreError> {
+        Ok(self.sessions.find(kind, hash).await?.map(|live| identity(live, kind, hash)))
+    }
+
+    /// Who has this password, if it was verified lately.
+    pub fn cached_basic(&self, username: &str, password: &str) -> Option<Identity> {
+        let (user_id, username) =
+            self.proofs.check(&rules::fold_username(username), password)?;
+        Some(Identity { user_id, username, session: None, method: AuthMethod::Basic })
+    }
+
+    /// Who has this password.
+    ///
+    /// # Errors
+    /// `Mismatch`, or an outage.
+    pub async fn basic(&self, username: &str, password: &str) -> Result<Identity, AccountError> {
+        let username = rules::fold_username(username);
+        let (ticket, asked) = (self.proofs.ticket(&username), Instant::now());
+        let checked = self.verify(&username, password).await?;
+        let user_id = checked.user_id;
+        let username = self.proofs.proved(ticket, asked, checked, password);
+        Ok(Identity { user_id, username, session: None, method: AuthMethod::Basic })
+    }
+
+    /// Gives a user a new password and ends all sessions and tokens. Other nodes notice within
+    /// [`TRUSTED_FOR`].
+    ///
+    /// # Errors
+    /// `Invalid`, `UnknownUser`, or an outage.
+    pub async fn reset_password(&self, user_id: i64, new: &str) -> Result<(), AccountError> {
+        self.rules
+            .password(new)
+            .map_err(|complaint| AccountError::Invalid(vec![("password", complaint)]))?;
+        let password_hash = self.passwords.hash(new.to_owned()).await?;
+        let changed = self.db.write("reset_password", move |conn| {
+            let Some(username) = users::set_password(conn, user_id, &password_hash)? else {
+                return Ok(None);
+            };
+            Ok(Some((username, session_rows::delete_of_user(conn, user_id, None)?)))
+        });
+        self.changed(changed.await?)
+    }
+
+    /// Locks an account out, ending all its sessions and tokens, or lets it in again. Other
+    /// nodes notice within [`TRUSTED_FOR`].
+    ///
+    /// # Errors
+    /// `UnknownUser`, or an outage.
+    pub async fn set_disabled(&self, user_id: i64, disabled: bool) -> Result<(), AccountError> {
+        let changed = self.db.write("set_disabled", move |conn| {
+            let Some(username) = users::set_disabled(conn, user_id, disabled)? else {
+                return Ok(None);
+            };
+            let ended = match disabled {
+                true => session_rows::delete_of_user(conn, user_id, None)?,
+                false => Vec::new(),
+            };
+            Ok(Some((username, ended)))
+        });
+        self.changed(changed.await?)
+    }
+
+    /// Removes at most `limit` expired sessions and says how many it were. To be called now and
+    /// then, and again at once while it removes as many as it may.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn sweep_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        self.db
+            .write("sweep_sessions", move |conn| {
+                Ok(session_rows::delete_expired(conn, now, limit)?)
+            })
+            .await
+    }
+
+    /// Makes a committed change of an account known on this node.
+    fn changed(&self, change: Option<(String, Vec<TokenHash>)>) -> Result<(), AccountError> {
+        let (username, ended) = change.ok_or(AccountError::UnknownUser)?;
+        self.sessions.ended(&ended);
+        self.proofs.invalidate(&username);
+        Ok(())
+    }
+
+    /// All complaints at once; otherwise name and address as they are stored.
+    fn check(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<(String, String), AccountError> {
+        let username = self.rules.username(username);
+        let email = rules::email(email);
+        let password = self.rules.password(password);
+        match (username, email, password) {
+            (Ok(username), Ok(email), Ok(())) => Ok((username, email)),
+            (username, email, password) => {
+                let complaints = [
+                    ("username", username.err()),
+                    ("email", email.err()),
+                    ("password", password.err()),
+                ];
+                let told = complaints
+                    .into_iter()
+                    .filter_map(|(field, complaint)| Some((field, complaint?)))
+                    .collect();
+                Err(AccountError::Invalid(told))
+            }
+        }
+    }
+
+    /// The credentials that `password` matches. Whatever is wrong, it takes as long.
+    async fn verify(&self, username: &str, password: &str) -> Result<Credentials, AccountError> {
+        let found = if rules::is_username(username) {
+            let name = username.to_owned();
+            self.db
+                .read("credentials", move |conn| Ok(users::credentials(conn, &name)?))
+                .await?
+        } else {
+            None
+        };
+        let stored = found.as_ref().map(|found| found.password_hash.clone());
+        let matches = self.passwords.verify(password.to_owned(), stored).await?;
+        let result = match found {
+            Some(found) if matches && !found.disabled => Ok(found),
+            _ => Err(AccountError::Mismatch),
+        };
+        let outcome = if result.is_ok() { "match" } else { "mismatch" };
+        metrics::counter!("roost_password_checks_total", "outcome" => outcome).increment(1);
+        result
+    }
+
+    fn fresh(&self, user_id: i64, kind: Kind) -> Result<Fresh, AccountError> {
+        let (token, token_hash) = sessions::new_token()?;
+        let created_at = self.clock.now();
+        let expires_at = Timestamp(created_at.micros() + LIFETIME.as_micros() as i64);
+        let row = NewSession { token_hash, user_id, kind, created_at, expires_at };
+        Ok(Fresh { token, row })
+    }
+}
+
+/// Adds user, profile and first session, or says what was taken meanwhile.
+fn add_user(
+    conn: &mut Conn<'_>,
+    new: &NewUser,
+    mut session: NewSession,
+) -> diesel::QueryResult<Result<i64, AccountError>> {
+    let Some(user_id) = users::create(conn, new)? else {
+        let taken = users::taken(conn, &new.username, &new.email)?;
+        return Ok(Err(AccountError::Taken(taken)));
+    };
+    session.user_id = user_id;
+    session_rows::insert(conn, &session)?;
+    Ok(Ok(user_id))
+}
+
+fn identity(live: Live, kind: Kind, hash: TokenHash) -> Identity {
+    let method = match kind {
+        Kind::Cookie => AuthMethod::Cookie,
+        Kind::Bearer => AuthMethod::Bearer,
+    };
+    Identity { user_id: live.user_id, username: live.username, session: Some(hash), method }
+}

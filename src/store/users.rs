@@ -1,0 +1,190 @@
+//! Accounts: names, addresses and password hashes.
+
+use diesel::prelude::*;
+
+use super::schema::{profiles, users};
+use super::{Conn, on};
+use crate::time::Timestamp;
+
+/// A user to be added. Name and address are in lower case.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = users, treat_none_as_default_value = false)]
+pub struct NewUser {
+    /// Unique.
+    pub username: String,
+    /// Unique.
+    pub email: String,
+    /// In PHC form.
+    pub password_hash: String,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Which of a new user's names belong to somebody already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// The user name.
+    pub username: bool,
+    /// The address.
+    pub email: bool,
+}
+
+/// What a login is checked against.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Credentials {
+    /// The user.
+    pub user_id: i64,
+    /// As stored, in lower case.
+    pub username: String,
+    /// In PHC form.
+    pub password_hash: String,
+    /// Whether the account is locked.
+    pub disabled: bool,
+}
+
+/// Adds the user and the profile. `None` when name or address are taken; [`taken`] says which.
+pub fn create(conn: &mut Conn<'_>, new: &NewUser) -> QueryResult<Option<i64>> {
+    // Not an error that is caught: in Postgres it would void the transaction, in which the
+    // caller wants to ask which of the two it was.
+    let id: Option<i64> = on!(conn, |c| diesel::insert_into(users::table)
+        .values(new)
+        .on_conflict_do_nothing()
+        .returning(users::id)
+        .get_result(c)
+        .optional())?;
+    if let Some(id) = id {
+        on!(conn, |c| diesel::insert_into(profiles::table)
+            .values(profiles::user_id.eq(id))
+            .execute(c))?;
+    }
+    Ok(id)
+}
+
+/// Which of the two belong to somebody.
+pub fn taken(conn: &mut Conn<'_>, username: &str, email: &str) -> QueryResult<Taken> {
+    let rows: Vec<(String, String)> = on!(conn, |c| users::table
+        .filter(users::username.eq(username).or(users::email.eq(email)))
+        .select((users::username, users::email))
+        .load(c))?;
+    Ok(Taken {
+        username: rows.iter().any(|(name, _)| name == username),
+        email: rows.iter().any(|(_, address)| address == email),
+    })
+}
+
+/// What a login under this name is checked against.
+pub fn credentials(conn: &mut Conn<'_>, username: &str) -> QueryResult<Option<Credentials>> {
+    on!(conn, |c| users::table
+        .filter(users::username.eq(username))
+        .select((users::id, users::username, users::password_hash, users::disabled))
+        .first(c)
+        .optional())
+}
+
+/// Whether the account is open and its password still the one that was checked. If so it stays
+/// that way until this transaction ends: a concurrent change of password waits, and then
+/// finds, and revokes, what this transaction has added.
+pub fn hold_unchanged(conn: &mut Conn<'_>, checked: &Credentials) -> QueryResult<bool> {
+    let same = users::table
+        .filter(users::id.eq(checked.user_id))
+        .filter(users::password_hash.eq(&checked.password_hash))
+        .filter(users::disabled.eq(false))
+        .select(users::id);
+    let found: Option<i64> = match conn {
+        Conn::Pg(c) => same.for_share().first(&mut **c).optional(),
+        // A write transaction of SQLite is the only one.
+        Conn::Sqlite(c) => same.first(&mut **c).optional(),
+    }?;
+    Ok(found.is_some())
+}
+
+/// Replaces the password hash. The user's name, or `None` when there is no such user.
+pub fn set_password(
+    conn: &mut Conn<'_>,
+    user_id: i64,
+    password_hash: &str,
+) -> QueryResult<Option<String>> {
+    on!(conn, |c| diesel::update(users::table.find(user_id))
+        .set(users::password_hash.eq(password_hash))
+        .returning(users::username)
+        .get_result(c)
+        .optional())
+}
+
+/// Locks or opens the account. The user's name, or `None` when there is no such user.
+pub fn set_disabled(
+    conn: &mut Conn<'_>,
+    user_id: i64,
+    disabled: bool,
+) -> QueryResult<Option<String>> {
+    on!(conn, |c| diesel::update(users::table.find(user_id))
+        .set(users::disabled.eq(disabled))
+        .returning(users::username)
+        .get_result(c)
+        .optional())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::databases;
+
+    fn new(username: &str, email: &str) -> NewUser {
+        NewUser {
+            username: username.into(),
+            email: email.into(),
+            password_hash: "hash".into(),
+            created_at: Timestamp(1),
+        }
+    }
+
+    #[test]
+    fn a_user_comes_with_a_profile_and_only_once() {
+        for test in databases() {
+            test.db
+                .write_blocking(|conn| {
+                    let ann = new("ann", "ann@example.com");
+                    let id = create(conn, &ann)?.expect("a new user");
+                    assert_eq!(create(conn, &ann)?, None);
+                    assert_eq!(create(conn, &new("ann", "other@example.com"))?, None);
+                    assert_eq!(create(conn, &new("other", "ann@example.com"))?, None);
+                    let count: i64 = on!(conn, |c| profiles::table
+                        .filter(profiles::user_id.eq(id))
+                        .count()
+                        .get_result(c))?;
+                    assert_eq!(count, 1, "{}", test.name);
+
+                    let both = Taken { username: true, email: true };
+                    assert_eq!(taken(conn, "ann", "ann@example.com")?, both);
+                    let name = Taken { username: true, email: false };
+                    assert_eq!(taken(conn, "ann", "x@example.com")?, name);
+                    assert_eq!(taken(conn, "x", "x@example.com")?, Taken::default());
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_login_holds_only_what_it_has_checked() {
+        for test in databases() {
+            test.db
+                .write_blocking(|conn| {
+                    let id = create(conn, &new("ann", "ann@example.com"))?.expect("a new user");
+                    assert_eq!(credentials(conn, "nobody")?, None);
+                    let checked = credentials(conn, "ann")?.expect("ann");
+                    assert_eq!((checked.user_id, checked.disabled), (id, false));
+                    assert!(hold_unchanged(conn, &checked)?);
+
+                    assert_eq!(set_disabled(conn, id, true)?.as_deref(), Some("ann"));
+                    assert!(!hold_unchanged(conn, &checked)?, "{}", test.name);
+                    set_disabled(conn, id, false)?;
+                    assert_eq!(set_password(conn, id, "new hash")?.as_deref(), Some("ann"));
+                    assert!(!hold_unchanged(conn, &checked)?, "{}", test.name);
+                    assert_eq!(set_password(conn, id + 1, "x")?, None);
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+}
