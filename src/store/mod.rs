@@ -7,6 +7,8 @@
 //!
 //! Architecture invariant: nothing outside this room names a table or writes SQL.
 
+pub mod audit;
+pub mod bulk;
 pub mod clock;
 mod conn;
 mod error;
@@ -23,6 +25,7 @@ pub mod purge;
 pub mod recount;
 pub mod profiles;
 pub(crate) mod schema;
+pub mod repair;
 pub mod sessions;
 pub mod tasks;
 #[cfg(test)]
