@@ -1,0 +1,16 @@
+DROP TABLE idempotency_keys;
+DROP TABLE cache_state;
+DROP TABLE timeline_clock;
+DROP TABLE fanout_tasks;
+DROP TABLE notification_outbox;
+DROP TABLE notifications;
+DROP TABLE likes;
+DROP TABLE comments;
+DROP TABLE newsfeeds;
+DROP TABLE tweet_photos;
+DROP TABLE tweets;
+DROP TABLE follow_spans;
+DROP TABLE friendships;
+DROP TABLE sessions;
+DROP TABLE profiles;
+DROP TABLE users;

@@ -1,0 +1,254 @@
+//! Every setting: a flag and an environment variable, with its default and unit.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::store::DbConfig;
+
+/// The settings of a node.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address and port to listen on; port 0 picks a free one
+    #[arg(long, env = "ROOST_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// Another address for /metrics, which then leaves the main one
+    #[arg(long, env = "ROOST_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// HTTP worker threads; 0: one per core
+    #[arg(long, env = "ROOST_WORKERS", default_value_t = 0, value_name = "THREADS")]
+    pub workers: usize,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub storage: StorageConfig,
+
+    /// Items on a page when the client asks for no page_size
+    #[arg(long, env = "ROOST_PAGE_SIZE", default_value_t = 20, value_name = "ITEMS",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub page_size: u32,
+
+    /// Entries cached per timeline, in memory and in Redis
+    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub list_limit: u32,
+
+    /// How long a cached list lives in Redis, in seconds
+    #[arg(long, env = "ROOST_LIST_TTL_S", default_value_t = 604_800, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub list_ttl_s: u64,
+
+    /// Entries kept in memory over all timelines; the least recently used timelines go first
+    #[arg(
+        long,
+        env = "ROOST_RESIDENT_ENTRIES",
+        default_value_t = 20_000_000,
+        value_name = "ENTRIES"
+    )]
+    pub resident_entries: usize,
+
+    /// A timeline not read for so long leaves memory, in seconds
+    #[arg(long, env = "ROOST_TIMELINE_IDLE_S", default_value_t = 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeline_idle_s: u64,
+
+    /// Tweets kept in the in-process cache
+    #[arg(long, env = "ROOST_TWEET_CACHE", default_value_t = 200_000, value_name = "TWEETS")]
+    pub tweet_cache: usize,
+
+    /// The followee's latest tweets that appear in the feed on follow
+    #[arg(long, env = "ROOST_BACKFILL", default_value_t = 20, value_name = "TWEETS",
+          value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub backfill: u32,
+
+    /// Whether the followee's tweets leave the feed on unfollow
+    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
+    pub remove_on_unfollow: Switch,
+
+    /// Length of a user name
+    #[arg(long, env = "ROOST_USERNAME_LENGTH", default_value = "3..20", value_name = "MIN..MAX")]
+    pub username_length: Length,
+
+    /// Length of a password
+    #[arg(long, env = "ROOST_PASSWORD_LENGTH", default_value = "8..128", value_name = "MIN..MAX")]
+    pub password_length: Length,
+
+    /// Length of a tweet, in code points
+    #[arg(long, env = "ROOST_TWEET_LENGTH", default_value = "1..255", value_name = "MIN..MAX")]
+    pub tweet_length: Length,
+
+    /// Length of a comment, in code points
+    #[arg(long, env = "ROOST_COMMENT_LENGTH", default_value = "1..140", value_name = "MIN..MAX")]
+    pub comment_length: Length,
+
+    /// Rate limits per address and account; off for load tests
+    #[arg(long, env = "ROOST_RATE_LIMITS", default_value = "on", value_name = "on|off")]
+    pub rate_limits: Switch,
+
+    /// Proxies (addresses or networks, comma separated) whose X-Forwarded-For and -Proto count
+    #[arg(long, env = "ROOST_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,...")]
+    pub trusted_proxies: Vec<String>,
+
+    /// 1 allows clearing Redis; for tests only
+    #[arg(long, env = "ROOST_TESTING", value_name = "1", value_parser = parse_testing,
+          default_value = "0", hide_default_value = true)]
+    pub testing: bool,
+
+    /// Form of the log on standard error
+    #[arg(long, env = "ROOST_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What to log, as tracing filters: info, debug, roost::fanout=debug, ...
+    #[arg(long, env = "ROOST_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Where data lives; shared by every command.
+#[derive(Debug, Clone, Args)]
+pub struct StorageConfig {
+    /// Folder of the SQLite file and the photos; made if missing
+    #[arg(long, env = "ROOST_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// postgres://... or sqlite:PATH; unset: SQLite in the data directory
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// redis://...; unset: no Redis tier
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+
+    /// Folder or s3://bucket URL (cargo feature s3) of photos; unset: media in the data directory
+    #[arg(long, env = "ROOST_MEDIA_URL", value_name = "URL")]
+    pub media_url: Option<String>,
+
+    /// Database connections for reading
+    #[arg(long, env = "ROOST_DB_READERS", default_value_t = 8, value_name = "CONNECTIONS",
+          value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub db_readers: u32,
+
+    /// Database connections for writing (Postgres; SQLite has one writer)
+    #[arg(long, env = "ROOST_DB_WRITERS", default_value_t = 6, value_name = "CONNECTIONS",
+          value_parser = clap::value_parser!(u32).range(2..=500))]
+    pub db_writers: u32,
+
+    /// Longest wait for a database connection, in milliseconds
+    #[arg(long, env = "ROOST_DB_WAIT_MS", default_value_t = 2000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub db_wait_ms: u64,
+
+    /// Longest run of one SQL statement, in milliseconds (Postgres)
+    #[arg(long, env = "ROOST_DB_STATEMENT_MS", default_value_t = 5000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub db_statement_ms: u64,
+
+    /// Longest wait for one answer of Redis, in milliseconds
+    #[arg(long, env = "ROOST_REDIS_TIMEOUT_MS", default_value_t = 100, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub redis_timeout_ms: u64,
+}
+
+impl StorageConfig {
+    /// The database, as the store wants it.
+    pub fn database(&self) -> DbConfig {
+        let url = match self.database_url.as_deref() {
+            Some(url) if !url.is_empty() => url.to_owned(),
+            _ => format!("sqlite:{}", self.data_dir.join("roost.db").display()),
+        };
+        DbConfig {
+            url,
+            read_connections: self.db_readers,
+            write_connections: self.db_writers,
+            acquire_timeout: Duration::from_millis(self.db_wait_ms),
+            statement_timeout: Duration::from_millis(self.db_statement_ms),
+            max_waiting: 4096,
+        }
+    }
+
+    /// The Redis URL, if the tier is configured.
+    pub fn redis(&self) -> Option<&str> {
+        self.redis_url.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Enabled.
+    On,
+    /// Disabled.
+    Off,
+}
+
+impl Switch {
+    /// Whether the switch is on.
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// An inclusive range of lengths, written `MIN..MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// Shortest.
+    pub min: usize,
+    /// Longest.
+    pub max: usize,
+}
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || format!("{text:?} is not of the form MIN..MAX, such as 3..20");
+        let (min, max) = text.split_once("..").ok_or_else(form)?;
+        let min: usize = min.trim().parse().map_err(|_| form())?;
+        let max: usize = max.trim().parse().map_err(|_| form())?;
+        if min == 0 || min > max || max > 10_000 {
+            return Err(format!("{text:?}: 1 <= MIN <= MAX <= 10000 must hold"));
+        }
+        Ok(Length { min, max })
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.min, self.max)
+    }
+}
+
+fn parse_testing(text: &str) -> Result<bool, String> {
+    match text {
+        "1" => Ok(true),
+        "" | "0" => Ok(false),
+        _ => Err("only 1 or 0".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_and_refused() {
+        assert_eq!("6..20".parse(), Ok(Length { min: 6, max: 20 }));
+        for bad in ["", "6", "6..", "..6", "9..3", "0..3", "a..b", "1..10001", "6-20"] {
+            assert!(bad.parse::<Length>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Errors as clients see them. The whole mapping to HTTP stands in one table, [`ApiError::row`].
+
+use std::borrow::Cow;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use crate::store::StoreError;
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiError {
+    /// Fields with unacceptable values: (field, message) pairs.
+    Validation(Vec<(&'static str, Cow<'static, str>)>),
+    /// Required parameters that are not there.
+    Missing(Vec<&'static str>),
+    /// A body that is not of its declared type.
+    Malformed(Cow<'static, str>),
+    /// A request that makes no sense, in words of the contract.
+    Refused(&'static str),
+    /// Login-only, and nobody is logged in.
+    NotAuthenticated,
+    /// Credentials were given and are not valid.
+    BadCredentials(&'static str),
+    /// Somebody else's object.
+    Forbidden(&'static str),
+    /// No such thing.
+    NotFound(&'static str),
+    /// The path exists, not for this method.
+    MethodNotAllowed(String),
+    /// The same Idempotency-Key with another body.
+    IdempotencyConflict,
+    /// A body or file beyond its limit.
+    TooLarge(Cow<'static, str>),
+    /// A body of a type that is not understood.
+    UnsupportedMediaType(String),
+    /// Over a rate limit; seconds until it is worth trying again.
+    TooManyRequests {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Something needed is down or overloaded.
+    Unavailable {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// A bug. The cause is in the log, never in the answer.
+    Internal,
+}
+
+impl ApiError {
+    /// One field's complaint.
+    pub fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        ApiError::Validation(vec![(name, message.into())])
+    }
+
+    /// The table: status, stable code word, message.
+    fn row(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+        use ApiError as E;
+        use StatusCode as S;
+        match self {
+            E::Validation(_) => (S::BAD_REQUEST, "invalid", "Please check input.".into()),
+            E::Missing(names) => {
+                let text = format!("missing {} in request", names.join(","));
+                (S::BAD_REQUEST, "missing_parameter", text.into())
+            }
+            E::Malformed(text) => (S::BAD_REQUEST, "malformed", text.clone()),
+            E::Refused(text) => (S::BAD_REQUEST, "refused", (*text).into()),
+            E::NotAuthenticated => (
+                S::FORBIDDEN,
+                "not_authenticated",
+                "Authentication credentials were not provided.".into(),
+            ),
+            E::BadCredentials(text) => (S::FORBIDDEN, "authentication_failed", (*text).into()),
+            E::Forbidden(text) => (S::FORBIDDEN, "permission_denied", (*text).into()),
+            E::NotFound(text) => (S::NOT_FOUND, "not_found", (*text).into()),
+            E::MethodNotAllowed(method) => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("Method \"{method}\" not allowed.").into(),
+            ),
+            E::IdempotencyConflict => (
+                S::CONFLICT,
+                "idempotency_conflict",
+                "This Idempotency-Key was used with another request.".into(),
+            ),
+            E::TooLarge(text) => (S::PAYLOAD_TOO_LARGE, "too_large", text.clone()),
+            E::UnsupportedMediaType(kind) => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                format!("Unsupported media type \"{kind}\" in request.").into(),
+            ),
+            E::TooManyRequests { retry_after } => (
+                S::TOO_MANY_REQUESTS,
+                "throttled",
+                format!("Request was throttled. Expected available in {retry_after} seconds.")
+                    .into(),
+            ),
+            E::Unavailable { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Service temporarily unavailable, try again later.".into(),
+            ),
+            E::Internal => {
+                (S::INTERNAL_SERVER_ERROR, "internal", "A server error occurred.".into())
+            }
+        }
+    }
+
+    fn field_errors(&self) -> Option<Value> {
+        let mut errors = Map::new();
+        let mut add = |field: &str, message: &str| {
+            if let Value::Array(list) = errors.entry(field).or_insert_with(|| json!([])) {
+                list.push(message.into());
+            }
+        };
+        match self {
+            ApiError::Validation(pairs) => pairs.iter().for_each(|(f, m)| add(f, m)),
+            ApiError::Missing(names) => {
+                names.iter().for_each(|f| add(f, "This field is required."))
+            }
+            _ => return None,
+        }
+        Some(Value::Object(errors))
+    }
+}
+
+/// "Not found.", as for every object that is not there.
+pub const NOT_FOUND: ApiError = ApiError::NotFound("Not found.");
+
+/// Seconds a client should wait before it tries a 503 again.
+pub const RETRY_AFTER_S: u64 = 1;
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (status, code, message) = self.row();
+        write!(f, "{} {code}: {message}", status.as_u16())
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.row().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, code, message) = self.row();
+        let mut body = json!({
+            "success": false, "code": code, "message": &*message, "detail": &*message,
+        });
+        if let (Some(errors), Some(body)) = (self.field_errors(), body.as_object_mut()) {
+            body.insert("errors".into(), errors);
+        }
+        let mut response = HttpResponse::build(status);
+        match self {
+            ApiError::TooManyRequests { retry_after } | ApiError::Unavailable { retry_after } => {
+                response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
+            }
+            _ => {}
+        }
+        response.json(body)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_)
+            | StoreError::OutcomeUnknown(_)
+            | StoreError::Conflict(_) => ApiError::Unavailable { retry_after: RETRY_AFTER_S },
+            StoreError::Query(error) => {
+                tracing::error!(%error, "a query was refused");
+                ApiError::Internal
+            }
+        }
+    }
+}

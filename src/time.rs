@@ -1,0 +1,300 @@
+//! Time in Roost: microseconds since the Unix epoch, in UTC.
+//!
+//! One integer has the same order and the same equality in both databases, in Redis and in
+//! memory, which no engine's timestamp type has. Text appears only at the HTTP edge.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, NaiveDateTime};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::BigInt;
+
+/// A moment, in microseconds since the Unix epoch (UTC).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, AsExpression, FromSqlRow,
+)]
+#[diesel(sql_type = BigInt)]
+pub struct Timestamp(pub i64);
+
+/// Years that are accepted and printed: four digits, so that text order is time order.
+const OLDEST_MICROS: i64 = -62_135_596_800_000_000; // 0001-01-01T00:00:00Z
+const NEWEST_MICROS: i64 = 253_402_300_799_999_999; // 9999-12-31T23:59:59.999999Z
+
+/// Length of the printed form, `2026-11-23T18:58:21.810818Z`.
+const ISO_LENGTH: usize = 27;
+
+impl Timestamp {
+    /// Older than everything.
+    pub const MIN: Timestamp = Timestamp(i64::MIN);
+
+    /// Microseconds since the epoch.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Reads ISO-8601 with `T` or a blank between date and time, up to six fractional digits,
+    /// and `Z` or an offset. Anything else, and years outside 1..=9999, is `None`.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let bytes = text.as_bytes();
+        // "2026-11-23T18:58:21Z" is the shortest form, six digits and "+00:00" the longest.
+        if !(20..=32).contains(&bytes.len()) || !matches!(bytes[10], b'T' | b' ') {
+            return None;
+        }
+        let shape_holds = bytes[..19].iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            10 => true,
+            13 | 16 => *byte == b':',
+            _ => byte.is_ascii_digit(),
+        });
+        if !shape_holds || &bytes[17..19] == b"60" {
+            return None;
+        }
+        let (fraction, zone) = split_fraction(text.get(19..)?)?;
+        let seconds =
+            NaiveDateTime::parse_from_str(&text[..19].replace(' ', "T"), "%Y-%m-%dT%H:%M:%S")
+                .ok()?
+                .and_utc()
+                .timestamp();
+        let micros = (seconds - offset_seconds(zone)?) * 1_000_000 + fraction;
+        (OLDEST_MICROS..=NEWEST_MICROS).contains(&micros).then_some(Timestamp(micros))
+    }
+
+    /// Appends the contract's form: ISO-8601, six fractional digits, `Z`.
+    pub fn write_iso(self, out: &mut Vec<u8>) {
+        let micros = self.0.clamp(OLDEST_MICROS, NEWEST_MICROS);
+        let days = micros.div_euclid(86_400_000_000);
+        let in_day = micros.rem_euclid(86_400_000_000);
+        let (year, month, day) = civil_from_days(days);
+        let seconds = in_day / 1_000_000;
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        debug_assert_eq!(text.len(), ISO_LENGTH);
+        write_digits(&mut text[0..4], year);
+        write_digits(&mut text[5..7], month);
+        write_digits(&mut text[8..10], day);
+        write_digits(&mut text[11..13], seconds / 3600);
+        write_digits(&mut text[14..16], seconds / 60 % 60);
+        write_digits(&mut text[17..19], seconds % 60);
+        write_digits(&mut text[20..26], in_day % 1_000_000);
+        out.extend_from_slice(&text);
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(ISO_LENGTH);
+        self.write_iso(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<DB: Backend> ToSql<BigInt, DB> for Timestamp
+where
+    i64: ToSql<BigInt, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        self.0.to_sql(out)
+    }
+}
+
+impl<DB: Backend> FromSql<BigInt, DB> for Timestamp
+where
+    i64: FromSql<BigInt, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        i64::from_sql(bytes).map(Timestamp)
+    }
+}
+
+/// Splits `.123456Z` into microseconds and the zone.
+fn split_fraction(rest: &str) -> Option<(i64, &str)> {
+    let Some(after_point) = rest.strip_prefix('.') else {
+        return Some((0, rest));
+    };
+    let digits = after_point.bytes().take_while(u8::is_ascii_digit).count();
+    if !(1..=6).contains(&digits) {
+        return None;
+    }
+    let value: i64 = after_point[..digits].parse().ok()?;
+    let scale = 10_i64.pow(6 - digits as u32);
+    Some((value * scale, &after_point[digits..]))
+}
+
+/// `Z`, `+hh:mm`, `-hh:mm`, `+hhmm` or `+hh`, in seconds east of UTC.
+fn offset_seconds(zone: &str) -> Option<i64> {
+    if zone == "Z" || zone == "z" {
+        return Some(0);
+    }
+    let sign = match zone.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let digits: String = match zone[1..].as_bytes() {
+        [_, _, b':', _, _] => zone[1..].replace(':', ""),
+        [_, _, _, _] => zone[1..].to_owned(),
+        [_, _] => format!("{}00", &zone[1..]),
+        _ => return None,
+    };
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i64 = digits[..2].parse().ok()?;
+    let minutes: i64 = digits[2..].parse().ok()?;
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+/// Year, month and day of a day number. Howard Hinnant's `civil_from_days`
+/// (<https://howardhinnant.github.io/date_algorithms.html>), for years after 0.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// Writes `value` right-aligned over digits that are already there.
+fn write_digits(place: &mut [u8], mut value: i64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+/// The process clock: never goes back, never gives the same microsecond twice.
+///
+/// What orders timelines across restarts and nodes is the clock row in the database
+/// (`store::clock`); this one feeds it, and orders what only this process compares.
+#[derive(Clone)]
+pub struct Clock {
+    source: Arc<dyn Fn() -> i64 + Send + Sync>,
+    last: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Clock {
+        Clock::from_source(|| {
+            let now: DateTime<chrono::Utc> = chrono::Utc::now();
+            now.timestamp_micros()
+        })
+    }
+
+    /// A clock that reads `source`, in microseconds since the epoch; for tests.
+    pub fn from_source(source: impl Fn() -> i64 + Send + Sync + 'static) -> Clock {
+        Clock { source: Arc::new(source), last: Arc::new(AtomicI64::new(0)) }
+    }
+
+    /// A moment later than any this clock has given before, at or after the source's time.
+    pub fn now(&self) -> Timestamp {
+        let wall = (self.source)();
+        let step = |last: i64| Some(wall.max(last + 1));
+        let previous = match self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step) {
+            Ok(previous) | Err(previous) => previous,
+        };
+        Timestamp(wall.max(previous + 1))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prints_six_digits_and_z() {
+        let moment = Timestamp::parse("2026-11-23T18:58:21.810818Z").unwrap();
+        assert_eq!(moment.to_string(), "2026-11-23T18:58:21.810818Z");
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn reads_offsets_blanks_and_short_fractions() {
+        let utc = Timestamp::parse("2026-11-23T18:58:21.500000Z").unwrap();
+        for same in [
+            "2026-11-23 18:58:21.5Z",
+            "2026-11-23T20:58:21.5+02:00",
+            "2026-11-23T17:28:21.50-0130",
+            "2026-11-23T19:58:21.5+01",
+        ] {
+            assert_eq!(Timestamp::parse(same), Some(utc), "{same}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for bad in [
+            "",
+            "x",
+            "2026-11-23",
+            "2026-11-23T18:58:21",
+            "2026-11-23T18:58:21.1234567Z",
+            "2026-11-23T18:58:21.Z",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-11-23T23:59:60Z",
+            "9999-99-99T00:00:00Z",
+            "+99999-01-01T00:00:00Z",
+            "-infinity",
+            "2026-11-23T18:58:21 00:00",
+            "2026-11-23T18:58:21+24:00",
+            "0000-01-01T00:00:00Z",
+            "2026-11-23T18:58:21\u{e9}Z",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_clock_stepped_back_still_moves_forward() {
+        let wall = Arc::new(AtomicI64::new(1_000));
+        let source = wall.clone();
+        let clock = Clock::from_source(move || source.load(Ordering::SeqCst));
+        assert_eq!(clock.now(), Timestamp(1_000));
+        wall.store(10, Ordering::SeqCst);
+        assert_eq!(clock.now(), Timestamp(1_001));
+        assert_eq!(clock.now(), Timestamp(1_002));
+        wall.store(5_000, Ordering::SeqCst);
+        assert_eq!(clock.now(), Timestamp(5_000));
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_reading_agree(micros in OLDEST_MICROS..=NEWEST_MICROS) {
+            let text = Timestamp(micros).to_string();
+            prop_assert_eq!(text.len(), ISO_LENGTH);
+            prop_assert_eq!(Timestamp::parse(&text), Some(Timestamp(micros)));
+            let chrono = DateTime::from_timestamp_micros(micros).unwrap();
+            prop_assert_eq!(text, chrono.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = Timestamp::parse(&text);
+        }
+    }
+}
