@@ -1,5 +1,6 @@
 //! The HTTP contract: one file per resource, thin handlers.
 
 pub mod error;
+pub mod routing;
 
 pub use error::ApiError;

@@ -7,6 +7,32 @@
 //!
 //! Architecture invariant: nothing outside this room names a table or writes SQL.
 
+pub mod clock;
+mod conn;
+mod error;
+pub mod follow_spans;
+pub mod friendships;
+mod manager;
+pub mod migrations;
+pub mod newsfeeds;
+mod pool;
+pub(crate) mod schema;
+pub mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tweets;
+
+pub use conn::{Conn, Engine};
+pub use error::StoreError;
+pub use pool::{Db, DbConfig};
+
+/// Rows of a multi-row statement: rows times columns stays below SQLite's 32,766 binds.
+pub const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// Expands a query for the engine of a connection: `on!(conn, |c| query.load(c))`.
+///
+/// Diesel's own `MultiConnection` cannot express upserts, batch inserts or `returning`; this
+/// type-checks each body once per engine, so what one of them lacks does not compile.
 macro_rules! on {
     ($conn:expr, |$c:ident| $body:expr) => {
         match $conn {
@@ -22,17 +48,3 @@ macro_rules! on {
     };
 }
 pub(crate) use on;
-
-mod conn;
-mod error;
-mod manager;
-pub mod migrations;
-mod pool;
-pub(crate) mod schema;
-
-pub use conn::{Conn, Engine};
-pub use error::StoreError;
-pub use pool::{Db, DbConfig};
-
-/// Rows of a multi-row statement: rows times columns stays below SQLite's 32,766 binds.
-pub const ROWS_PER_STATEMENT: usize = 1_000;

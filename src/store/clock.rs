@@ -1,0 +1,73 @@
+//! The clock row: it orders what becomes visible in timelines, over restarts and nodes.
+//!
+//! Every transaction of the ordered writer begins by reserving its moments here. The row's lock
+//! is held until the commit, so transactions commit in the order of their moments: what becomes
+//! visible later always carries a later time, whatever the system clock does.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::{Conn, on};
+use crate::time::Timestamp;
+
+#[derive(QueryableByName)]
+struct LastAt {
+    #[diesel(sql_type = BigInt)]
+    last_at: Timestamp,
+}
+
+/// Moments reserved by one transaction, handed out in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Moments {
+    next: i64,
+    last: i64,
+}
+
+impl Moments {
+    /// The next moment. Asking for more than were reserved gives the last one again, which
+    /// the unique keys would refuse: reserve enough.
+    pub fn take(&mut self) -> Timestamp {
+        let moment = self.next;
+        debug_assert!(moment <= self.last, "more moments taken than reserved");
+        self.next = (moment + 1).min(self.last);
+        Timestamp(moment)
+    }
+}
+
+/// Locks the clock and reserves `count` moments, each later than every earlier one and at or
+/// after `now` as far as the order allows.
+pub fn reserve(conn: &mut Conn<'_>, now: Timestamp, count: usize) -> QueryResult<Moments> {
+    let count = count.max(1) as i64;
+    let query = diesel::sql_query(
+        "UPDATE timeline_clock SET last_at = CASE WHEN last_at + $1 > $2 THEN last_at + $1 \
+         ELSE $2 END WHERE shard = 0 RETURNING last_at",
+    )
+    .bind::<BigInt, _>(count)
+    .bind::<BigInt, _>(now);
+    let row: LastAt = on!(conn, |c| query.get_result(c))?;
+    let last = row.last_at.micros();
+    Ok(Moments { next: last - count + 1, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    #[test]
+    fn moments_move_forward_when_the_wall_clock_steps_back() {
+        for test in testing::databases() {
+            let at = |now, count| {
+                test.db.write_blocking(|conn| Ok(reserve(conn, Timestamp(now), count)?)).unwrap()
+            };
+            let mut first = at(1_000, 3);
+            assert_eq!(first.take(), Timestamp(998), "{}", test.name);
+            assert_eq!(first.take(), Timestamp(999));
+            assert_eq!(first.take(), Timestamp(1_000));
+            let mut stepped_back = at(10, 2);
+            assert_eq!(stepped_back.take(), Timestamp(1_001));
+            assert_eq!(stepped_back.take(), Timestamp(1_002));
+            assert_eq!(at(5_000, 1).take(), Timestamp(5_000));
+        }
+    }
+}

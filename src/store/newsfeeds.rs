@@ -1,0 +1,195 @@
+//! Feed entries. A row's `created_at` is unique per reader and is the entry's id.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::schema::newsfeeds;
+use super::{Conn, on};
+use crate::time::Timestamp;
+use crate::timeline::{Entry, Range};
+
+#[derive(QueryableByName)]
+struct Reader {
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+}
+
+/// At most `want` entries of the reader within `range`, newest first.
+pub fn page(
+    conn: &mut Conn<'_>,
+    reader: i64,
+    range: Range,
+    want: usize,
+) -> QueryResult<Vec<Entry>> {
+    let rows: Vec<(Timestamp, i64)> = on!(conn, |c| newsfeeds::table
+        .filter(newsfeeds::user_id.eq(reader))
+        .filter(newsfeeds::created_at.lt(range.older_than))
+        .filter(newsfeeds::created_at.gt(range.newer_than))
+        .order(newsfeeds::created_at.desc())
+        .limit(want as i64)
+        .select((newsfeeds::created_at, newsfeeds::tweet_id))
+        .load(c))?;
+    Ok(rows.into_iter().map(|(created_at, tweet_id)| Entry { created_at, tweet_id }).collect())
+}
+
+/// Adds one entry per row: (reader, when it becomes visible, tweet).
+pub fn insert(conn: &mut Conn<'_>, rows: &[(i64, Timestamp, i64)]) -> QueryResult<()> {
+    for chunk in rows.chunks(super::ROWS_PER_STATEMENT) {
+        let values: Vec<_> = chunk
+            .iter()
+            .map(|(reader, at, tweet)| {
+                (
+                    newsfeeds::user_id.eq(*reader),
+                    newsfeeds::created_at.eq(*at),
+                    newsfeeds::tweet_id.eq(*tweet),
+                )
+            })
+            .collect();
+        on!(conn, |c| diesel::insert_into(newsfeeds::table).values(&values).execute(c))?;
+    }
+    Ok(())
+}
+
+/// What one step of a delivery needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery {
+    /// The tweet that is delivered.
+    pub tweet_id: i64,
+    /// Its author.
+    pub author_id: i64,
+    /// Only those who followed before this moment (the tweet's own) receive it; who followed
+    /// later got it with the back-fill.
+    pub followed_before: Timestamp,
+    /// When the entries become visible.
+    pub at: Timestamp,
+    /// Followers with an id above this one ...
+    pub after: i64,
+    /// ... up to this one.
+    pub up_to: i64,
+}
+
+/// Delivers a tweet to a range of followers, without the rows leaving the server, and returns
+/// who received it.
+pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
+    let query = diesel::sql_query(
+        "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+         SELECT from_user_id, $1, $2 FROM friendships \
+         WHERE to_user_id = $3 AND from_user_id > $4 AND from_user_id <= $5 AND created_at < $6 \
+         RETURNING user_id",
+    )
+    .bind::<BigInt, _>(step.at)
+    .bind::<BigInt, _>(step.tweet_id)
+    .bind::<BigInt, _>(step.author_id)
+    .bind::<BigInt, _>(step.after)
+    .bind::<BigInt, _>(step.up_to)
+    .bind::<BigInt, _>(step.followed_before);
+    let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
+}
+
+/// Puts the author's latest tweets from before `followed_at` into the reader's feed, at the
+/// tweets' own times, leaving out what is there already. Returns how many were added.
+pub fn backfill(
+    conn: &mut Conn<'_>,
+    reader: i64,
+    author: i64,
+    followed_at: Timestamp,
+    limit: u32,
+) -> QueryResult<usize> {
+    // Entries that a kept-on-unfollow setting has left behind carry a later time than their
+    // tweet, so they are looked for from the oldest of these tweets on.
+    let query = diesel::sql_query(
+        "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+         SELECT $1, latest.created_at, latest.id FROM (\
+             SELECT id, created_at FROM tweets \
+             WHERE user_id = $2 AND deleted_at IS NULL AND created_at < $3 \
+             ORDER BY created_at DESC LIMIT $4) latest \
+         WHERE NOT EXISTS (SELECT 1 FROM newsfeeds there \
+             WHERE there.user_id = $1 AND there.created_at >= latest.created_at \
+             AND there.tweet_id = latest.id)",
+    )
+    .bind::<BigInt, _>(reader)
+    .bind::<BigInt, _>(author)
+    .bind::<BigInt, _>(followed_at)
+    .bind::<BigInt, _>(i64::from(limit));
+    on!(conn, |c| query.execute(c))
+}
+
+/// Removes the author's tweets from the newest `scan` of the reader's entries older than
+/// `before`. Returns how many went, and where to continue if older entries exist.
+pub fn sweep(
+    conn: &mut Conn<'_>,
+    reader: i64,
+    author: i64,
+    before: Timestamp,
+    scan: usize,
+) -> QueryResult<(usize, Option<Timestamp>)> {
+    let next: Option<Timestamp> = on!(conn, |c| newsfeeds::table
+        .filter(newsfeeds::user_id.eq(reader).and(newsfeeds::created_at.lt(before)))
+        .order(newsfeeds::created_at.desc())
+        .select(newsfeeds::created_at)
+        .offset(scan as i64)
+        .first(c)
+        .optional())?;
+    let query = diesel::sql_query(
+        "DELETE FROM newsfeeds WHERE user_id = $1 AND created_at < $2 AND created_at > $3 \
+         AND EXISTS (SELECT 1 FROM tweets WHERE tweets.id = newsfeeds.tweet_id \
+             AND tweets.user_id = $4)",
+    )
+    .bind::<BigInt, _>(reader)
+    .bind::<BigInt, _>(before)
+    .bind::<BigInt, _>(next.unwrap_or(Timestamp::MIN))
+    .bind::<BigInt, _>(author);
+    let removed = on!(conn, |c| query.execute(c))?;
+    // The entry at `next` itself is still to be looked at.
+    Ok((removed, next.map(|at| Timestamp(at.micros() + 1))))
+}
+
+/// What one step of taking back a deleted tweet needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Retraction {
+    /// The deleted tweet.
+    pub tweet_id: i64,
+    /// Its author.
+    pub author_id: i64,
+    /// Deliveries happened no earlier than this ...
+    pub from: Timestamp,
+    /// ... and no later than this, so each reader's range is short.
+    pub until: Timestamp,
+    /// Followers with an id above this one ...
+    pub after: i64,
+    /// ... up to this one.
+    pub up_to: i64,
+}
+
+/// Removes a deleted tweet from a range of followers' feeds and returns whose.
+pub fn retract(conn: &mut Conn<'_>, step: Retraction) -> QueryResult<Vec<i64>> {
+    let query = diesel::sql_query(
+        "DELETE FROM newsfeeds WHERE user_id IN (\
+             SELECT from_user_id FROM friendships \
+             WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3) \
+         AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id",
+    )
+    .bind::<BigInt, _>(step.author_id)
+    .bind::<BigInt, _>(step.after)
+    .bind::<BigInt, _>(step.up_to)
+    .bind::<BigInt, _>(step.from)
+    .bind::<BigInt, _>(step.until)
+    .bind::<BigInt, _>(step.tweet_id);
+    let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
+}
+
+/// Removes single entries of one reader, by their times.
+pub fn remove(conn: &mut Conn<'_>, reader: i64, entries: &[Timestamp]) -> QueryResult<usize> {
+    let mut removed = 0;
+    for chunk in entries.chunks(super::ROWS_PER_STATEMENT) {
+        removed += on!(conn, |c| diesel::delete(
+            newsfeeds::table
+                .filter(newsfeeds::user_id.eq(reader))
+                .filter(newsfeeds::created_at.eq_any(chunk.iter().copied()))
+        )
+        .execute(c))?;
+    }
+    Ok(removed)
+}

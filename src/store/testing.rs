@@ -1,0 +1,80 @@
+//! Fresh databases for tests of queries, one per engine.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+use super::{Db, DbConfig, migrations};
+
+/// A migrated database that goes away with this value.
+pub(crate) struct TestDb {
+    pub(crate) name: &'static str,
+    pub(crate) db: Db,
+    pub(crate) config: DbConfig,
+    /// The folder of a SQLite file, or the admin URL and name of a Postgres database.
+    place: Place,
+}
+
+enum Place {
+    Folder(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
+    Server { admin: String, name: String },
+}
+
+/// One fresh database per engine.
+///
+/// # Panics
+/// When ROOST_TEST_POSTGRES is unset: `./scripts/test` starts a server and sets it.
+pub(crate) fn databases() -> Vec<TestDb> {
+    vec![sqlite(), postgres()]
+}
+
+/// A fresh SQLite file.
+pub(crate) fn sqlite() -> TestDb {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    open("sqlite", url, Place::Folder(folder))
+}
+
+/// A fresh database on the test server.
+pub(crate) fn postgres() -> TestDb {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let admin = std::env::var("ROOST_TEST_POSTGRES")
+        .expect("ROOST_TEST_POSTGRES is not set: run the tests with ./scripts/test");
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("roost_unit_{}_{number}", std::process::id());
+    let mut conn = PgConnection::establish(&admin).expect("the test server answers");
+    conn.batch_execute(&format!("CREATE DATABASE {name}")).expect("a fresh database");
+    let (base, query) = match admin.split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (admin.as_str(), String::new()),
+    };
+    let server = base.rsplit_once('/').expect("a URL with a database name").0;
+    let url = format!("{server}/{name}{query}");
+    open("postgres", url, Place::Server { admin, name })
+}
+
+fn open(name: &'static str, url: String, place: Place) -> TestDb {
+    let config = DbConfig {
+        url,
+        read_connections: 4,
+        write_connections: 4,
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
+        max_waiting: 10_000,
+    };
+    migrations::run(&config).expect("migrations run");
+    let db = Db::open(&config).expect("a valid URL");
+    TestDb { name, db, config, place }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        if let Place::Server { admin, name } = &self.place
+            && let Ok(mut conn) = PgConnection::establish(admin)
+        {
+            let _ = conn.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        }
+    }
+}

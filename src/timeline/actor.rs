@@ -1,0 +1,219 @@
+//! The actor around a [`Window`]: it serialises loads and pushes of one timeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::source::{Loaded, LoadedFrom, TimelineSource};
+use super::window::{Found, Window};
+use super::{Entry, Range, TimelineError, TimelineKey};
+use crate::store::StoreError;
+
+/// Messages that may wait for one timeline. A thousand first readers of a cold timeline wait
+/// for one load, so it must be more than that.
+const MAILBOX: usize = 4096;
+
+/// A load that takes longer is given up; its readers get an error and the next one tries again.
+const LOAD_LIMIT: Duration = Duration::from_secs(12);
+
+/// After a failed load the readers that had queued up behind it get the same error instead of
+/// each waiting for a load of its own.
+const FAILURE_LASTS: Duration = Duration::from_millis(100);
+
+/// What the registry sees of an actor without asking it.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    /// Entries held.
+    pub(super) entries: AtomicUsize,
+    /// When it was last read, in milliseconds of the registry's clock.
+    pub(super) last_used: AtomicU64,
+    /// Set when a change could not be delivered: what is held must not be served any more.
+    pub(super) stale: AtomicBool,
+}
+
+/// Sum over all actors, for the memory budget.
+pub(super) type Total = Arc<AtomicUsize>;
+
+pub(super) struct TimelineActor {
+    key: TimelineKey,
+    limit: usize,
+    source: Arc<dyn TimelineSource>,
+    window: Option<Window>,
+    failed: Option<(Instant, TimelineError)>,
+    gauge: Arc<Gauge>,
+    total: Total,
+}
+
+/// Asks for part of the timeline. Readers that have gone away are not served.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Read {
+    pub(super) range: Range,
+    pub(super) want: usize,
+    pub(super) reply: oneshot::Sender<Result<(Found, LoadedFrom), TimelineError>>,
+}
+
+/// A change that has been committed.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(super) enum Change {
+    /// An entry has become visible.
+    Push(Entry),
+    /// A tweet is gone.
+    Remove(i64),
+    /// Something changed that a push cannot express: load again before the next answer.
+    Forget,
+}
+
+impl TimelineActor {
+    pub(super) fn new(
+        key: TimelineKey,
+        limit: usize,
+        source: Arc<dyn TimelineSource>,
+        gauge: Arc<Gauge>,
+        total: Total,
+    ) -> Self {
+        TimelineActor { key, limit, source, window: None, failed: None, gauge, total }
+    }
+
+    /// The window, unless it must not be served any more.
+    fn current(&mut self) -> Option<&Window> {
+        if self.gauge.stale.swap(false, Ordering::AcqRel) {
+            self.set(None);
+        }
+        self.window.as_ref()
+    }
+
+    fn set(&mut self, window: Option<Window>) {
+        self.window = window;
+        self.account();
+    }
+
+    /// Brings the gauge and the sum up to date.
+    fn account(&self) {
+        let now = self.window.as_ref().map_or(0, Window::len);
+        let before = self.gauge.entries.swap(now, Ordering::Relaxed);
+        if now >= before {
+            self.total.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.total.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> impl ActorFuture<Self, Output = Result<Loaded, StoreError>> + use<> {
+        let loading = self.source.load(self.key, self.limit);
+        async move {
+            match tokio::time::timeout(LOAD_LIMIT, loading).await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::Unavailable("loading a timeline took too long".into())),
+            }
+        }
+        .into_actor(self)
+    }
+
+    fn loaded(&mut self, result: Result<Loaded, StoreError>, read: Read) {
+        match result {
+            Ok(loaded) => {
+                metrics::counter!("roost_timeline_loads_total", "source" => loaded.from.label())
+                    .increment(1);
+                let window = Window::new(loaded.entries, loaded.complete, self.limit);
+                let found = window.find(read.range, read.want);
+                self.failed = None;
+                self.set(Some(window));
+                let _ = read.reply.send(Ok((found, loaded.from)));
+            }
+            Err(error) => {
+                let error = TimelineError::from(error);
+                self.failed = Some((Instant::now(), error.clone()));
+                let _ = read.reply.send(Err(error));
+            }
+        }
+    }
+
+    fn recent_failure(&self) -> Option<TimelineError> {
+        let (at, error) = self.failed.as_ref()?;
+        (at.elapsed() < FAILURE_LASTS).then(|| error.clone())
+    }
+}
+
+impl Actor for TimelineActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Drop for TimelineActor {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
+impl Handler<Read> for TimelineActor {
+    type Result = ();
+
+    fn handle(&mut self, read: Read, ctx: &mut Self::Context) {
+        if read.reply.is_closed() {
+            return;
+        }
+        if let Some(window) = self.current() {
+            let found = window.find(read.range, read.want);
+            let _ = read.reply.send(Ok((found, LoadedFrom::Memory)));
+            return;
+        }
+        if let Some(error) = self.recent_failure() {
+            let _ = read.reply.send(Err(error));
+            return;
+        }
+        // `wait` holds back every later message until the load is done: single flight, and no
+        // push can be overtaken by an older load.
+        ctx.wait(self.load().map(move |result, actor, _| actor.loaded(result, read)));
+    }
+}
+
+impl Handler<Change> for TimelineActor {
+    type Result = ();
+
+    fn handle(&mut self, change: Change, _: &mut Self::Context) {
+        let Some(window) = self.window.as_mut() else {
+            // Cold stays cold: the next read loads what has been committed.
+            return;
+        };
+        match change {
+            Change::Push(entry) => {
+                window.push(entry);
+            }
+            Change::Remove(tweet_id) => {
+                window.remove(tweet_id);
+                if window.is_worn() {
+                    self.set(None);
+                    return;
+                }
+            }
+            Change::Forget => {
+                self.set(None);
+                return;
+            }
+        }
+        self.account();
+    }
+}
+
+/// Makes the actor panic, as a bug would.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Panic;
+
+#[cfg(test)]
+impl Handler<Panic> for TimelineActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("planned by a test");
+    }
+}

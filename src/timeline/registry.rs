@@ -1,0 +1,286 @@
+//! From a key to an actor: started on first use, passivated when idle or over budget, replaced
+//! when it has died.
+//!
+//! Registration in the map happens before an actor's first load, and a writer looks a key up
+//! after its commit. So a change either finds the actor, or the actor's load finds the change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, ArbiterHandle, Context};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use super::actor::{Change, Gauge, Read, TimelineActor, Total};
+use super::source::{LoadedFrom, TimelineSource};
+use super::window::Found;
+use super::{Entry, Range, Slice, TimelineError, TimelineKey};
+
+const SHARDS: usize = 64;
+
+/// Limits of the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct TimelinesConfig {
+    /// Entries kept per timeline.
+    pub list_limit: usize,
+    /// Entries kept over all timelines.
+    pub resident_entries: usize,
+    /// A timeline unread for so long leaves memory.
+    pub idle: Duration,
+}
+
+/// The timelines of this node; clones share them.
+#[derive(Clone)]
+pub struct Timelines {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: TimelinesConfig,
+    source: Arc<dyn TimelineSource>,
+    shards: Box<[Mutex<HashMap<TimelineKey, Resident>>]>,
+    /// Threads that actors are started on.
+    arbiters: RwLock<Vec<ArbiterHandle>>,
+    total: Total,
+    born: Instant,
+    loads_refused: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Resident {
+    addr: Addr<TimelineActor>,
+    gauge: Arc<Gauge>,
+}
+
+impl Timelines {
+    /// Timelines that load from `source`. Actors run on the thread of their first reader until
+    /// [`Timelines::run_on`] has named threads for them.
+    pub fn new(config: TimelinesConfig, source: Arc<dyn TimelineSource>) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
+        Timelines {
+            inner: Arc::new(Inner {
+                config,
+                source,
+                shards,
+                arbiters: RwLock::new(Vec::new()),
+                total: Total::default(),
+                born: Instant::now(),
+                loads_refused: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Adds a thread on which actors are started.
+    pub fn run_on(&self, arbiter: ArbiterHandle) {
+        self.inner.arbiters.write().push(arbiter);
+    }
+
+    /// At most `want` entries of `range`, newest first; fewer only if there are no more.
+    ///
+    /// # Errors
+    /// [`TimelineError::Overloaded`] at once when too many wait already;
+    /// [`TimelineError::Unavailable`] when the database is needed and cannot be read.
+    pub async fn page(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        want: usize,
+    ) -> Result<Slice, TimelineError> {
+        let (found, mut from) = self.ask(key, range, want).await?;
+        let mut entries = found.entries;
+        if let Some(rest) = found.unknown {
+            let older = self.inner.source.page(key, rest, want - entries.len()).await?;
+            entries.extend(older);
+            from = LoadedFrom::Database;
+        }
+        metrics::counter!("roost_timeline_pages_total", "source" => from.label()).increment(1);
+        Ok(Slice { entries, from })
+    }
+
+    /// Asks the actor; one that has died is replaced by a cold one, once.
+    async fn ask(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        want: usize,
+    ) -> Result<(Found, LoadedFrom), TimelineError> {
+        for _ in 0..2 {
+            let resident = self.resident(key);
+            let (reply, answer) = oneshot::channel();
+            if let Err(refused) = resident.addr.try_send(Read { range, want, reply }) {
+                match refused {
+                    actix::prelude::SendError::Full(_) => {
+                        self.inner.loads_refused.fetch_add(1, Ordering::Relaxed);
+                        metrics::counter!("roost_timeline_refused_total").increment(1);
+                        return Err(TimelineError::Overloaded);
+                    }
+                    actix::prelude::SendError::Closed(_) => {
+                        self.forget_dead(key, &resident);
+                        continue;
+                    }
+                }
+            }
+            match answer.await {
+                Ok(result) => return result,
+                Err(_) => self.forget_dead(key, &resident),
+            }
+        }
+        Err(TimelineError::Unavailable("the timeline stopped twice".into()))
+    }
+
+    /// Tells a resident timeline of a committed entry. A cold one stays cold.
+    pub fn push(&self, key: TimelineKey, entry: Entry) {
+        self.change(key, Change::Push(entry));
+    }
+
+    /// Tells a resident timeline that a tweet is gone.
+    pub fn remove(&self, key: TimelineKey, tweet_id: i64) {
+        self.change(key, Change::Remove(tweet_id));
+    }
+
+    /// Makes a resident timeline load again before it answers.
+    pub fn forget(&self, key: TimelineKey) {
+        self.change(key, Change::Forget);
+    }
+
+    /// Makes every resident timeline load again before it answers.
+    pub fn forget_all(&self) {
+        for shard in &self.inner.shards {
+            for resident in shard.lock().values() {
+                resident.gauge.stale.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn change(&self, key: TimelineKey, change: Change) {
+        let Some(resident) = self.shard(key).lock().get(&key).cloned() else {
+            return;
+        };
+        if resident.addr.try_send(change).is_err() {
+            // Full or dead: what it holds must not be served again without this change.
+            resident.gauge.stale.store(true, Ordering::Release);
+        }
+    }
+
+    /// Timelines and entries in memory.
+    pub fn resident_count(&self) -> (usize, usize) {
+        let timelines = self.inner.shards.iter().map(|shard| shard.lock().len()).sum();
+        (timelines, self.inner.total.load(Ordering::Relaxed))
+    }
+
+    /// Whether the timeline is in memory now.
+    pub fn is_resident(&self, key: TimelineKey) -> bool {
+        self.shard(key).lock().contains_key(&key)
+    }
+
+    /// Passivates timelines that are idle, then the least recently used ones until the budget
+    /// holds with a twentieth to spare. To be called every second or so.
+    pub fn sweep(&self) {
+        let config = &self.inner.config;
+        let now = self.now_ms();
+        let idle_before = now.saturating_sub(config.idle.as_millis() as u64);
+        let mut residents = self.usage();
+        let idle = residents.iter().filter(|usage| usage.last_used < idle_before).count();
+        let over = self.inner.total.load(Ordering::Relaxed) > config.resident_entries;
+        if idle == 0 && !over {
+            return;
+        }
+        residents.sort_unstable_by_key(|usage| usage.last_used);
+        let mut total: usize = residents.iter().map(|usage| usage.entries).sum();
+        let target = config.resident_entries - config.resident_entries / 20;
+        for usage in residents {
+            let is_idle = usage.last_used < idle_before;
+            if !is_idle && !(over && total > target) {
+                break;
+            }
+            total = total.saturating_sub(usage.entries);
+            self.passivate(usage.key);
+            let reason = if is_idle { "idle" } else { "budget" };
+            metrics::counter!("roost_timeline_passivations_total", "reason" => reason).increment(1);
+        }
+    }
+
+    /// Drops the timeline from memory. Its actor ends when its last reader is answered.
+    pub fn passivate(&self, key: TimelineKey) {
+        self.shard(key).lock().remove(&key);
+    }
+
+    fn usage(&self) -> Vec<Usage> {
+        let mut residents = Vec::new();
+        for shard in &self.inner.shards {
+            residents.extend(shard.lock().iter().map(|(key, resident)| Usage {
+                key: *key,
+                last_used: resident.gauge.last_used.load(Ordering::Relaxed),
+                entries: resident.gauge.entries.load(Ordering::Relaxed),
+            }));
+        }
+        residents
+    }
+
+    fn resident(&self, key: TimelineKey) -> Resident {
+        let mut shard = self.shard(key).lock();
+        let resident = shard.entry(key).or_insert_with(|| self.start(key));
+        resident.gauge.last_used.store(self.now_ms(), Ordering::Relaxed);
+        resident.clone()
+    }
+
+    fn start(&self, key: TimelineKey) -> Resident {
+        let gauge = Arc::new(Gauge::default());
+        let actor = TimelineActor::new(
+            key,
+            self.inner.config.list_limit,
+            self.inner.source.clone(),
+            gauge.clone(),
+            self.inner.total.clone(),
+        );
+        let arbiters = self.inner.arbiters.read();
+        let addr = if arbiters.is_empty() {
+            actor.start()
+        } else {
+            let chosen = spread(key) as usize % arbiters.len();
+            TimelineActor::start_in_arbiter(&arbiters[chosen], |_: &mut Context<_>| actor)
+        };
+        Resident { addr, gauge }
+    }
+
+    /// Removes a dead actor, unless another has taken its place already.
+    fn forget_dead(&self, key: TimelineKey, dead: &Resident) {
+        let mut shard = self.shard(key).lock();
+        if shard.get(&key).is_some_and(|held| held.addr == dead.addr) {
+            shard.remove(&key);
+            metrics::counter!("roost_timeline_restarts_total").increment(1);
+            tracing::warn!(?key, "a timeline actor died and is replaced");
+        }
+    }
+
+    fn shard(&self, key: TimelineKey) -> &Mutex<HashMap<TimelineKey, Resident>> {
+        &self.inner.shards[spread(key) as usize % SHARDS]
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.inner.born.elapsed().as_millis() as u64
+    }
+
+    /// Makes the timeline's actor panic, as a bug would.
+    #[cfg(test)]
+    pub(crate) fn panic_actor(&self, key: TimelineKey) {
+        let _ = self.resident(key).addr.try_send(super::actor::Panic);
+    }
+}
+
+struct Usage {
+    key: TimelineKey,
+    last_used: u64,
+    entries: usize,
+}
+
+/// Spreads consecutive ids (Fibonacci hashing, Knuth, TAOCP volume 3, 6.4).
+fn spread(key: TimelineKey) -> u64 {
+    let id = match key {
+        TimelineKey::Home(user) => (user as u64) << 1,
+        TimelineKey::Author(user) => (user as u64) << 1 | 1,
+    };
+    id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
