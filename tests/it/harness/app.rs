@@ -167,9 +167,9 @@ impl App {
         self.database.texts(query)
     }
 
-    /// Cuts the server off from PostgreSQL, or reconnects them; false on SQLite.
-    pub fn set_database_reachable(&self, reachable: bool) -> bool {
-        self.database.set_reachable(reachable)
+    /// Cuts the server off from PostgreSQL, or lets them find each other again.
+    pub fn set_database_reachable(&self, reachable: bool) {
+        self.database.set_reachable(reachable);
     }
 
     /// The test's own connection to the Redis tier, where there is one.

@@ -79,10 +79,9 @@ impl Database {
     }
 
     /// Makes PostgreSQL refuse every connection to this database, or accept them again.
-    /// False on SQLite, which has no connection to lose.
-    pub fn set_reachable(&self, reachable: bool) -> bool {
+    pub fn set_reachable(&self, reachable: bool) {
         let Self::Postgres { name } = self else {
-            return false;
+            panic!("SQLite has no connection to lose");
         };
         admin(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {reachable}"));
         if !reachable {
@@ -90,7 +89,6 @@ impl Database {
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
             ));
         }
-        true
     }
 
     fn connect(&self) -> Link {

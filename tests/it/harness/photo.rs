@@ -64,3 +64,17 @@ fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
+
+/// A fixture that is broken in another way than it claims would let its test pass for nothing.
+#[test]
+fn pictures_are_what_they_claim_to_be() {
+    let size = |bytes: &[u8]| {
+        let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap();
+        reader.into_dimensions().unwrap()
+    };
+    assert_eq!(size(&png_claiming(50_000, 50_000)), (50_000, 50_000));
+    assert!(image::load_from_memory(&png_of_length(5000)).is_ok());
+    let jpeg = jpeg_with_exif("secret");
+    assert!(image::load_from_memory(&jpeg).is_ok());
+    assert!(jpeg.windows(6).any(|window| window == b"secret"));
+}

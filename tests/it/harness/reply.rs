@@ -157,3 +157,22 @@ fn check_times(value: &Value, said: &str) {
         _ => {}
     }
 }
+
+#[test]
+fn the_checks_tell_good_from_bad() {
+    assert!(is_compact(r#"{"a":"b c, \" d: e","f":[1,2]}"#));
+    for bad in [r#"{"a": 1}"#, r#"[1, 2]"#, "{\"a\":1}\n", r#"{"a":"\"", "b":1}"#] {
+        assert!(!is_compact(bad), "{bad}");
+    }
+    assert!(shape::is_timestamp("2026-11-23T18:58:21.810818Z"));
+    for bad in
+        ["2026-11-23T18:58:21Z", "2026-11-23T18:58:21.810818+00:00", "2026-11-23 18:58:21.810818Z"]
+    {
+        assert!(!shape::is_timestamp(bad), "{bad}");
+    }
+    let times = serde_json::json!({"results": [{"tweet": {"created_at": "2026-11-23"}}]});
+    assert!(std::panic::catch_unwind(|| check_times(&times, "")).is_err());
+    let error =
+        serde_json::json!({"success": false, "code": "x", "message": "m", "detail": "other"});
+    assert!(std::panic::catch_unwind(|| shape::error(&error, "")).is_err());
+}
