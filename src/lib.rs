@@ -5,6 +5,8 @@
 pub mod cache;
 pub mod config;
 pub mod http;
+pub mod notifications;
 pub mod store;
+pub mod text;
 pub mod time;
 pub mod timeline;

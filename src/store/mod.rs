@@ -14,8 +14,12 @@ pub mod follow_spans;
 pub mod friendships;
 mod manager;
 pub mod migrations;
+pub mod health;
 pub mod newsfeeds;
+pub mod notifications;
 mod pool;
+pub mod purge;
+pub mod recount;
 pub(crate) mod schema;
 pub mod tasks;
 #[cfg(test)]

@@ -1,0 +1,125 @@
+//! Reading a body within its limits of size and time.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+
+use crate::http::ApiError;
+
+/// Longest time from the head of a request to the end of its body.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A body that ends with an error once it is longer than its limit. Clones read the same body,
+/// so that one can drain what another has left over.
+#[derive(Clone)]
+pub(super) struct Limited(Rc<RefCell<Source>>);
+
+struct Source {
+    payload: Payload,
+    left: usize,
+    ended: bool,
+}
+
+impl Limited {
+    /// # Errors
+    /// [`ApiError::TooLarge`] at once when the declared length is beyond `limit`.
+    pub(super) fn new(
+        request: &HttpRequest,
+        payload: Payload,
+        limit: usize,
+    ) -> Result<Limited, ApiError> {
+        let declared = request.headers().get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        Ok(Limited(Rc::new(RefCell::new(Source { payload, left: limit, ended: false }))))
+    }
+
+    /// Reads on to the end without keeping anything, so that the connection stays usable.
+    pub(super) async fn drain(mut self) -> Result<(), ApiError> {
+        while let Some(chunk) = self.next().await {
+            chunk.map_err(payload_error)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Limited {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut source = self.0.borrow_mut();
+        if source.ended {
+            return Poll::Ready(None);
+        }
+        let item = match std::task::ready!(source.payload.poll_next_unpin(cx)) {
+            Some(Ok(chunk)) => match source.left.checked_sub(chunk.len()) {
+                Some(left) => {
+                    source.left = left;
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                None => Some(Err(PayloadError::Overflow)),
+            },
+            other => other,
+        };
+        source.ended = true;
+        Poll::Ready(item)
+    }
+}
+
+/// Runs the reading of a body against the clock.
+pub(super) async fn in_time<T>(
+    reading: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(DEADLINE, reading).await {
+        Ok(result) => result,
+        Err(_) => Err(ApiError::Malformed("The request body did not arrive in time.".into())),
+    }
+}
+
+/// The whole body, at most `limit` bytes.
+pub(super) async fn collect(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    let mut body = Limited::new(request, payload, limit)?;
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(payload_error)?);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Whether the body ends before its first byte.
+pub(super) async fn is_empty(mut payload: Payload) -> Result<bool, ApiError> {
+    while let Some(chunk) = payload.next().await {
+        if !chunk.map_err(payload_error)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+pub(super) fn too_large() -> ApiError {
+    ApiError::TooLarge("The request body is too large.".into())
+}
+
+/// Whatever goes wrong with a body is the client's doing, or its network's.
+pub(super) fn payload_error(error: PayloadError) -> ApiError {
+    match error {
+        PayloadError::Overflow => too_large(),
+        _ => ApiError::Malformed("The request body is incomplete.".into()),
+    }
+}
