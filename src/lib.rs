@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod cache;
 pub mod config;
+pub mod counter;
 pub mod http;
 pub mod notifications;
 pub mod hydration;
