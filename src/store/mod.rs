@@ -9,23 +9,28 @@
 
 pub mod audit;
 pub mod bulk;
+pub mod cache_state;
 pub mod clock;
+pub mod comments;
 mod conn;
+pub mod counts;
 mod error;
 pub mod follow_spans;
 pub mod friendships;
-mod manager;
-pub mod migrations;
 pub mod health;
 pub mod housekeeping;
+pub mod idempotency;
+pub mod likes;
+mod manager;
+pub mod migrations;
 pub mod newsfeeds;
 pub mod notifications;
 mod pool;
+pub mod profiles;
 pub mod purge;
 pub mod recount;
-pub mod profiles;
-pub(crate) mod schema;
 pub mod repair;
+pub(crate) mod schema;
 pub mod sessions;
 pub mod tasks;
 #[cfg(test)]
@@ -59,23 +64,3 @@ macro_rules! on {
     };
 }
 pub(crate) use on;
-
-pub mod comments;
-mod conn;
-pub mod counts;
-mod error;
-pub mod idempotency;
-pub mod likes;
-mod manager;
-pub mod migrations;
-mod pool;
-pub(crate) mod schema;
-#[cfg(test)]
-pub(crate) mod testing;
-
-pub use conn::{Conn, Engine};
-pub use error::StoreError;
-pub use pool::{Db, DbConfig};
-
-/// Rows of a multi-row statement: rows times columns stays below SQLite's 32,766 binds.
-pub const ROWS_PER_STATEMENT: usize = 1_000;
