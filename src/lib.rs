@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod config;
 pub mod http;
+pub mod media;
 pub mod store;
 pub mod text;
 pub mod time;

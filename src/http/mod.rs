@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod fields;
+pub mod media;
 pub mod routing;
 
 pub use error::ApiError;
