@@ -52,8 +52,8 @@ pub enum PhotoError {
 }
 
 /// Reads a JPEG, PNG, WebP or GIF (of an animation the first frame) and writes it anew: opaque
-/// ones as JPEG, transparent ones as PNG, upright, without metadata. Takes up to a second of a
-/// core and 300 MB of memory for the largest photos: not for an actix thread.
+/// ones as JPEG, transparent ones as PNG, upright, without metadata. Measured at 16.7 megapixels:
+/// 0.4 to 0.8 seconds of a core and up to 200 MB of memory. Not for an actix thread.
 ///
 /// # Errors
 /// [`PhotoError`], before any pixel is decoded where the header tells.
