@@ -14,6 +14,7 @@ pub mod hydration;
 pub mod media;
 pub mod notifications;
 pub mod redis_tier;
+pub mod media;
 pub mod store;
 pub mod text;
 pub mod time;

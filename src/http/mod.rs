@@ -19,6 +19,7 @@ pub mod notifications;
 pub mod operations;
 pub mod profiles;
 pub mod proxies;
+pub mod media;
 pub mod routing;
 pub mod tweets;
 pub mod window;
