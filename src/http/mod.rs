@@ -1,7 +1,11 @@
 //! The HTTP contract: one file per resource, thin handlers.
 
+pub mod accounts;
+pub mod auth;
+pub mod csrf;
 pub mod error;
 pub mod fields;
+pub mod proxies;
 pub mod routing;
 
 pub use error::ApiError;
