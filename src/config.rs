@@ -71,6 +71,11 @@ pub struct Config {
     #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
     pub remove_on_unfollow: Switch,
 
+    /// How long finished fan-out tasks are kept, in seconds
+    #[arg(long, env = "ROOST_KEEP_TASKS_S", default_value_t = 86_400, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    pub keep_tasks_s: u64,
+
     /// Length of a user name
     #[arg(long, env = "ROOST_USERNAME_LENGTH", default_value = "3..20", value_name = "MIN..MAX")]
     pub username_length: Length,

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod cache;
 pub mod config;
 pub mod http;
+pub mod notifications;
 pub mod hydration;
 pub mod store;
 pub mod text;

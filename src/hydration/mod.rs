@@ -1,4 +1,8 @@
-//! What pages are filled with: small caches in memory, filled from the database in one batched
-//! query per kind, never one per item.
+//! From entries to what a reader sees: tweets, authors, counts, liked flags, friendships.
+//!
+//! Each kind has an in-process cache that fills from the database in one batched query and is
+//! kept right by the writes (see [`crate::cache`] for why a fill cannot go stale).
 
+pub mod followings;
+pub mod tweets;
 pub mod users;

@@ -98,6 +98,15 @@ pub fn numbered_page(
     Ok((total, rows))
 }
 
+/// How many rows the list has.
+pub fn total(conn: &mut Conn<'_>, user: i64, side: Side) -> QueryResult<u64> {
+    let lives: Vec<i64> = on!(conn, |c| follow_spans::table
+        .filter(follow_spans::user_id.eq(user).and(follow_spans::side.eq(side.code())))
+        .select(follow_spans::live)
+        .load(c))?;
+    Ok(lives.iter().map(|live| (*live).max(0) as u64).sum())
+}
+
 #[diesel::dsl::auto_type(no_type_alias)]
 fn span(user: i64, side: Side, start_at: Timestamp) -> _ {
     let code: i16 = side.code();

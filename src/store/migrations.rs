@@ -19,7 +19,7 @@ const POSTGRES_LOCK: i64 = 0x726f_6f73_74;
 /// # Errors
 /// When the database cannot be reached or a migration fails; each migration is one transaction.
 pub fn run(config: &DbConfig) -> anyhow::Result<usize> {
-    match super::pool::engine_of(&config.url)? {
+    match config.engine()? {
         Engine::Postgres => {
             let mut conn = PgConnection::establish(&postgres_url(&config.url))
                 .context("cannot connect to PostgreSQL")?;

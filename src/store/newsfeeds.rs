@@ -115,8 +115,8 @@ pub fn backfill(
     on!(conn, |c| query.execute(c))
 }
 
-/// Removes the author's tweets from the newest `scan` of the reader's entries older than
-/// `before`. Returns how many went, and where to continue if older entries exist.
+/// Removes the author's tweets, and those that no longer exist, from the newest `scan` of the
+/// reader's entries older than `before`. Returns how many went, and where to continue if older entries exist.
 pub fn sweep(
     conn: &mut Conn<'_>,
     reader: i64,
@@ -133,8 +133,8 @@ pub fn sweep(
         .optional())?;
     let query = diesel::sql_query(
         "DELETE FROM newsfeeds WHERE user_id = $1 AND created_at < $2 AND created_at > $3 \
-         AND EXISTS (SELECT 1 FROM tweets WHERE tweets.id = newsfeeds.tweet_id \
-             AND tweets.user_id = $4)",
+         AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.id = newsfeeds.tweet_id \
+             AND tweets.user_id <> $4)",
     )
     .bind::<BigInt, _>(reader)
     .bind::<BigInt, _>(before)

@@ -68,6 +68,16 @@ const CONFLICT_RETRIES: usize = 3;
 /// Queries that take longer are logged with their name.
 const SLOW_QUERY: Duration = Duration::from_millis(250);
 
+impl DbConfig {
+    /// The engine that the URL names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn engine(&self) -> anyhow::Result<Engine> {
+        engine_of(&self.url)
+    }
+}
+
 impl Db {
     /// Opens the lanes. Connections are made when first needed, so this does not fail while the
     /// server is down.
@@ -75,7 +85,7 @@ impl Db {
     /// # Errors
     /// When the URL is of no known form.
     pub fn open(config: &DbConfig) -> anyhow::Result<Db> {
-        let engine = engine_of(&config.url)?;
+        let engine = config.engine()?;
         let writers = match engine {
             Engine::Postgres => config.write_connections,
             Engine::Sqlite => 1,
@@ -356,7 +366,7 @@ impl Pooled {
 }
 
 /// The engine that a database URL names.
-pub(super) fn engine_of(url: &str) -> anyhow::Result<Engine> {
+fn engine_of(url: &str) -> anyhow::Result<Engine> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         Ok(Engine::Postgres)
     } else if url.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()) {

@@ -78,6 +78,27 @@ pub fn load(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<Vec<TweetRow>> {
     Ok(found)
 }
 
+/// As [`load`], with counts for those that were never counted: one more statement, and only
+/// while such rows exist.
+pub fn load_counted(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<Vec<TweetRow>> {
+    let mut rows = load(conn, ids)?;
+    let uncounted: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.likes_count.is_none() || row.comments_count.is_none())
+        .map(|row| row.id)
+        .collect();
+    if !uncounted.is_empty() {
+        let counts = super::recount::of_tweets(conn, &uncounted)?;
+        for row in &mut rows {
+            if let Some((likes, comments)) = counts.get(&row.id) {
+                row.likes_count = row.likes_count.or(Some(*likes));
+                row.comments_count = row.comments_count.or(Some(*comments));
+            }
+        }
+    }
+    Ok(rows)
+}
+
 /// The photos of each of these tweets, in upload order.
 pub fn photos(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<HashMap<i64, Vec<String>>> {
     let rows: Vec<(i64, String)> = on!(conn, |c| tweet_photos::table

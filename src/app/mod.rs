@@ -1,0 +1,99 @@
+//! The composition root: builds the parts of a node, runs it, and stops it in order.
+
+mod background;
+mod parts;
+mod publish;
+mod server;
+
+use std::fs::{File, TryLockError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use parts::Parts;
+
+use crate::config::Config;
+use crate::store::{Engine, migrations};
+
+/// Longest wait for requests in flight when stopping.
+const REQUESTS_LIMIT: Duration = Duration::from_secs(4);
+
+/// Runs a node until it is told to stop. Prints one line on standard output when it is ready:
+/// `Roost listens on http://ADDRESS:PORT`.
+///
+/// # Errors
+/// When it cannot start; a running node ends without one.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let prometheus = server::install_metrics()?;
+    actix_web::rt::System::new().block_on(async move {
+        let _lock = prepare_storage(&config)?;
+        let config = Arc::new(config);
+        let parts = Parts::build(&config).await?;
+        let servers = server::bind(&config, &parts, prometheus)?;
+        let housekeeping = background::start(&parts);
+        println!("Roost listens on http://{}", servers.address);
+        tracing::info!(address = %servers.address, engine = ?parts.db.engine(), "ready");
+        let running = servers.main.handle();
+        let main = actix_web::rt::spawn(servers.main);
+        let metrics = servers.metrics.map(|server| (server.handle(), actix_web::rt::spawn(server)));
+        told_to_stop().await?;
+        tracing::info!("stopping");
+        // First no new work comes in, then what is under way is written, then the rest closes.
+        let _ = tokio::time::timeout(REQUESTS_LIMIT, running.stop(true)).await;
+        housekeeping.abort();
+        parts.finish().await;
+        if let Some((handle, task)) = metrics {
+            handle.stop(false).await;
+            let _ = task.await;
+        }
+        main.abort();
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Makes the data directory, takes its lock and migrates.
+fn prepare_storage(config: &Config) -> anyhow::Result<Option<File>> {
+    let storage = &config.storage;
+    let folder = &storage.data_dir;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the data directory {}", folder.display()))?;
+    let database = storage.database();
+    let lock = match database.engine()? {
+        Engine::Sqlite => Some(lock_folder(folder)?),
+        Engine::Postgres => None,
+    };
+    let ran = migrations::run(&database)?;
+    if ran > 0 {
+        tracing::info!(migrations = ran, "the schema is up to date");
+    }
+    Ok(lock)
+}
+
+/// On SQLite the caches of this process are the only ones that hear of a write, so a second
+/// service on the same file would lie. Commands that cope with a running service need no lock.
+fn lock_folder(folder: &std::path::Path) -> anyhow::Result<File> {
+    let path = folder.join("roost.lock");
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another roost serves from the data directory {}", folder.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The HTTP servers of a node.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::Parts;
+use crate::config::Config;
+use crate::http;
+use crate::http::middleware::{RequestIds, observe};
+
+/// An idle connection is kept for so long.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// The head of a request must arrive within.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// Upper bounds of the latency histograms, in seconds.
+const SECONDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// Upper bounds of the size histograms.
+const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
+
+/// Bound servers, not yet running.
+pub(super) struct Servers {
+    pub(super) address: SocketAddr,
+    pub(super) main: Server,
+    pub(super) metrics: Option<Server>,
+}
+
+/// Makes the recorder that `/metrics` renders.
+pub(super) fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".into()), &SIZES)?
+        .install_recorder()
+        .context("cannot install the metrics recorder")
+}
+
+/// Binds the main server, and the one for metrics if it has an address of its own.
+pub(super) fn bind(
+    config: &Config,
+    parts: &Parts,
+    prometheus: PrometheusHandle,
+) -> anyhow::Result<Servers> {
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(2, |cores| cores.get()),
+        chosen => chosen,
+    };
+    let ids = web::Data::new(RequestIds::new()?);
+    let own_metrics = config.metrics_listen.is_some();
+    let for_app = parts.clone();
+    let handle = web::Data::new(prometheus);
+    let for_main = handle.clone();
+    let main = HttpServer::new(move || {
+        // Timelines run on the threads that serve requests: a message to an actor on the
+        // same thread costs a tenth of one that has to wake another.
+        for_app.timelines.run_on(actix_web::rt::Arbiter::current());
+        let app = App::new()
+            .wrap(from_fn(observe))
+            .app_data(ids.clone())
+            .app_data(for_main.clone())
+            .configure(|cfg| for_app.configure(cfg))
+            .configure(http::configure);
+        let app = if own_metrics { app } else { app.configure(http::operations::configure_metrics) };
+        app.default_service(web::to(http::conventions::unknown_path))
+    })
+    .workers(workers)
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_LIMIT)
+    .shutdown_timeout(3)
+    .disable_signals()
+    .bind(config.listen)
+    .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = *main.addrs().first().context("no address is bound")?;
+    let metrics = match config.metrics_listen {
+        None => None,
+        Some(listen) => Some(bind_metrics(listen, parts, handle)?),
+    };
+    Ok(Servers { address, main: main.run(), metrics })
+}
+
+fn bind_metrics(
+    listen: SocketAddr,
+    parts: &Parts,
+    handle: web::Data<PrometheusHandle>,
+) -> anyhow::Result<Server> {
+    let db = web::Data::new(parts.db.clone());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(handle.clone())
+            .app_data(db.clone())
+            .configure(http::operations::configure_metrics)
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(listen)
+    .with_context(|| format!("cannot listen on {listen}"))?;
+    Ok(server.run())
+}

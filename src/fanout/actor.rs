@@ -1,0 +1,160 @@
+//! The actor that is the one ordered writer of this node: it collects while it commits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::core::Core;
+use super::ops::{Op, Outcome, WriteError};
+
+/// Operations that may wait; more are refused at once.
+const QUEUE: usize = 8_192;
+
+/// Operations of one transaction.
+const GROUP: usize = 256;
+
+/// How often open tasks are looked for although none is known: those of a node that has died,
+/// and those whose last round failed.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Where an outcome goes.
+pub(super) type Reply = oneshot::Sender<Result<Outcome, WriteError>>;
+
+pub(super) struct WriterActor {
+    core: Arc<Core>,
+    waiting: VecDeque<(Op, Reply)>,
+    busy: bool,
+    tasks: Tasks,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+/// What is known of open tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tasks {
+    /// None, as far as this node knows.
+    None,
+    /// It is time to ask the database.
+    Look,
+    /// There may be some.
+    Some,
+}
+
+/// Asks for a write.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Submit {
+    pub(super) op: Op,
+    pub(super) reply: Reply,
+}
+
+/// Commits what waits, ends the current round and takes nothing more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Finish {
+    pub(super) done: oneshot::Sender<()>,
+}
+
+impl WriterActor {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        let waiting = VecDeque::new();
+        WriterActor { core, waiting, busy: false, tasks: Tasks::Look, stopping: None }
+    }
+
+    /// Starts the next cycle unless one is running or nothing is to be done.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        let tasks = if self.stopping.is_some() { Tasks::None } else { self.tasks };
+        if self.waiting.is_empty() && tasks == Tasks::None {
+            if let Some(done) = self.stopping.take() {
+                let _ = done.send(());
+                ctx.stop();
+            }
+            return;
+        }
+        self.busy = true;
+        let size = self.waiting.len().min(GROUP);
+        let group: Vec<(Op, Reply)> = self.waiting.drain(..size).collect();
+        metrics::gauge!("roost_writer_queue").set(self.waiting.len() as f64);
+        let cycle = cycle(self.core.clone(), group, tasks);
+        ctx.spawn(cycle.into_actor(self).map(|tasks, actor, ctx| {
+            actor.busy = false;
+            actor.tasks = tasks;
+            actor.go_on(ctx);
+        }));
+    }
+}
+
+/// One group, then one round of the tasks: a post waits for one round at most.
+async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> Tasks {
+    let had_ops = !group.is_empty();
+    if had_ops {
+        commit(&core, group).await;
+    }
+    let result = match tasks {
+        Tasks::Look if !had_ops => core.look_at_backlog().await,
+        _ => core.work_round().await,
+    };
+    match result {
+        Ok(true) => Tasks::Some,
+        Ok(false) => Tasks::None,
+        Err(error) => {
+            // Tried again at the next look; the tasks are where they were.
+            tracing::warn!(%error, "a round of the fan-out failed");
+            Tasks::None
+        }
+    }
+}
+
+async fn commit(core: &Core, group: Vec<(Op, Reply)>) {
+    let (ops, replies): (Vec<Op>, Vec<Reply>) = group.into_iter().unzip();
+    let mut replies: Vec<Option<Reply>> = replies.into_iter().map(Some).collect();
+    core.commit_group(ops, |place, result| {
+        if let Some(reply) = replies.get_mut(place).and_then(Option::take) {
+            // A caller that has gone away does not undo what was committed.
+            let _ = reply.send(result);
+        }
+    })
+    .await;
+}
+
+impl Actor for WriterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(QUEUE);
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| {
+            if !actor.busy && actor.tasks == Tasks::None {
+                actor.tasks = Tasks::Look;
+                actor.go_on(ctx);
+            }
+        });
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Submit> for WriterActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Submit, ctx: &mut Self::Context) {
+        if self.waiting.len() >= QUEUE || self.stopping.is_some() {
+            let _ = message.reply.send(Err(WriteError::Overloaded));
+            return;
+        }
+        self.waiting.push_back((message.op, message.reply));
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Finish> for WriterActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Finish, ctx: &mut Self::Context) {
+        self.stopping = Some(message.done);
+        self.go_on(ctx);
+    }
+}

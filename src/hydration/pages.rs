@@ -1,0 +1,227 @@
+//! A page of a timeline as bytes: entries, tweets, authors, counts and liked flags put together.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::liked::LikedFlags;
+use super::tweets::{TweetCard, Tweets};
+use super::users::{UserCard, Users};
+use crate::store::StoreError;
+use crate::store::likes::LikeKind;
+use crate::time::Timestamp;
+use crate::timeline::{Entry, Range, TimelineError, TimelineKey, Timelines};
+
+/// Reads that one page may need when entries name tweets that are gone.
+const MOST_READS: usize = 20;
+
+/// Bytes of a rendered item, for the first allocation of a body.
+const ITEM_BYTES: usize = 512;
+
+/// What the items of a page look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"id","created_at","tweet":T}`, as in a newsfeed.
+    Entries,
+    /// `T`, as in an author's list.
+    Tweets,
+}
+
+/// Why a page could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// The timeline.
+    #[error(transparent)]
+    Timeline(#[from] TimelineError),
+    /// What its entries stand for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A page, rendered.
+#[derive(Debug)]
+pub struct Page {
+    /// The JSON body.
+    pub body: Vec<u8>,
+    /// Whether an older entry exists in the range that was asked for.
+    pub has_next: bool,
+    /// The time of the last entry, the next page's cursor.
+    pub last: Option<Timestamp>,
+    /// Entries whose tweets are gone for good and that nothing is about to remove.
+    pub orphans: Vec<Timestamp>,
+}
+
+/// Puts pages together from the caches.
+pub struct Hydrator {
+    /// Timelines of this node.
+    pub timelines: Timelines,
+    /// Tweets in memory.
+    pub tweets: Arc<Tweets>,
+    /// Users in memory.
+    pub users: Arc<Users>,
+    /// Who likes what, in memory.
+    pub liked: Arc<LikedFlags>,
+}
+
+/// The living part of a timeline's page.
+struct Items {
+    living: Vec<(Entry, Arc<TweetCard>)>,
+    has_next: bool,
+    orphans: Vec<Timestamp>,
+}
+
+/// What one reader's page needs besides its tweets.
+struct Surroundings {
+    authors: HashMap<i64, Arc<UserCard>>,
+    liked: HashSet<i64>,
+}
+
+impl Hydrator {
+    /// At most `size` items of `range`, newest first, as `viewer` sees them.
+    ///
+    /// # Errors
+    /// When the timeline, or what its entries stand for, must be read from the database and
+    /// cannot.
+    pub async fn page(
+        &self,
+        key: TimelineKey,
+        viewer: Option<i64>,
+        range: Range,
+        size: usize,
+        shape: Shape,
+    ) -> Result<Page, PageError> {
+        let Items { living, has_next, orphans } = self.living(key, range, size).await?;
+        let cards: Vec<&TweetCard> = living.iter().map(|(_, card)| card.as_ref()).collect();
+        let around = self.surroundings(&cards, viewer).await?;
+        let mut body = Vec::with_capacity(64 + living.len() * ITEM_BYTES);
+        body.extend_from_slice(b"{\"has_next_page\":");
+        body.extend_from_slice(if has_next { b"true" } else { b"false" });
+        body.extend_from_slice(b",\"results\":[");
+        for (place, (entry, card)) in living.iter().enumerate() {
+            if place > 0 {
+                body.push(b',');
+            }
+            match shape {
+                Shape::Entries => {
+                    write_entry_start(&mut body, *entry);
+                    around.write_tweet(&mut body, card);
+                    body.push(b'}');
+                }
+                Shape::Tweets => around.write_tweet(&mut body, card),
+            }
+        }
+        body.extend_from_slice(b"]}");
+        let last = living.last().map(|(entry, _)| entry.created_at);
+        Ok(Page { body, has_next, last, orphans })
+    }
+
+    /// One tweet as `viewer` sees it (T); `None` if it is gone.
+    ///
+    /// # Errors
+    /// As [`Hydrator::page`].
+    pub async fn tweet(&self, id: i64, viewer: Option<i64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(card) = self.tweets.one(id).await? else { return Ok(None) };
+        let around = self.surroundings(&[&card], viewer).await?;
+        let mut body = Vec::with_capacity(ITEM_BYTES);
+        around.write_tweet(&mut body, &card);
+        Ok(Some(body))
+    }
+
+    /// Whether `viewer` likes the tweet.
+    ///
+    /// # Errors
+    /// As [`Hydrator::page`].
+    pub async fn likes(&self, viewer: Option<i64>, tweet_id: i64) -> Result<bool, StoreError> {
+        match viewer {
+            Some(viewer) => {
+                Ok(!self.liked.liked(viewer, LikeKind::Tweet, &[tweet_id]).await?.is_empty())
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Reads on until the page is full of living tweets or the range has no more: an entry
+    /// whose tweet is gone never shortens a page.
+    async fn living(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        size: usize,
+    ) -> Result<Items, PageError> {
+        let mut items = Items { living: Vec::new(), has_next: false, orphans: Vec::new() };
+        let mut rest = range;
+        for _ in 0..MOST_READS {
+            // One more than is shown tells whether there is a next page.
+            let wanted = size + 1 - items.living.len();
+            let slice = self.timelines.page(key, rest, wanted).await?;
+            let read = slice.entries.len();
+            let ids: Vec<i64> = slice.entries.iter().map(|entry| entry.tweet_id).collect();
+            let cards = self.tweets.many(&ids).await?;
+            if let Some(last) = slice.entries.last() {
+                rest = rest.below(last.created_at);
+            }
+            for (entry, card) in slice.entries.into_iter().zip(cards) {
+                match card {
+                    Some(card) => items.living.push((entry, card)),
+                    None if self.tweets.is_known_gone(entry.tweet_id) => {}
+                    None => items.orphans.push(entry.created_at),
+                }
+            }
+            if read < wanted || items.living.len() > size {
+                items.has_next = items.living.len() > size;
+                items.living.truncate(size);
+                return Ok(items);
+            }
+        }
+        items.has_next = true;
+        Ok(items)
+    }
+
+    async fn surroundings(
+        &self,
+        cards: &[&TweetCard],
+        viewer: Option<i64>,
+    ) -> Result<Surroundings, StoreError> {
+        let authors: Vec<i64> = cards.iter().map(|card| card.user_id).collect();
+        let authors = self.users.many(&authors).await?;
+        let liked = match viewer {
+            Some(viewer) => {
+                let ids: Vec<i64> = cards.iter().map(|card| card.id).collect();
+                self.liked.liked(viewer, LikeKind::Tweet, &ids).await?
+            }
+            None => HashSet::new(),
+        };
+        Ok(Surroundings { authors, liked })
+    }
+}
+
+impl Surroundings {
+    /// Writes T.
+    fn write_tweet(&self, out: &mut Vec<u8>, card: &TweetCard) {
+        let author = self.authors.get(&card.user_id).map_or("null", |author| &author.json);
+        write_tweet(out, card, author, self.liked.contains(&card.id));
+    }
+}
+
+/// Writes T from its fragments.
+pub fn write_tweet(out: &mut Vec<u8>, card: &TweetCard, author_json: &str, has_liked: bool) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(digits.format(card.id).as_bytes());
+    out.extend_from_slice(b",\"user\":");
+    out.extend_from_slice(author_json.as_bytes());
+    out.extend_from_slice(card.body.as_bytes());
+    out.extend_from_slice(digits.format(card.comments()).as_bytes());
+    out.extend_from_slice(b",\"likes_count\":");
+    out.extend_from_slice(digits.format(card.likes()).as_bytes());
+    out.extend_from_slice(b",\"has_liked\":");
+    out.extend_from_slice(if has_liked { b"true" } else { b"false" });
+    out.extend_from_slice(card.photos.as_bytes());
+}
+
+fn write_entry_start(out: &mut Vec<u8>, entry: Entry) {
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(itoa::Buffer::new().format(entry.created_at.micros()).as_bytes());
+    out.extend_from_slice(b",\"created_at\":\"");
+    entry.created_at.write_iso(out);
+    out.extend_from_slice(b"\",\"tweet\":");
+}

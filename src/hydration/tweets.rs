@@ -1,0 +1,188 @@
+//! Tweets, rendered once: a page is put together from these fragments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::cache::Fenced;
+use crate::store::tweets::TweetRow;
+use crate::store::{Db, StoreError, tweets};
+use crate::time::Timestamp;
+
+/// Counts of a tweet as of a version; a higher version is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TweetCounts {
+    /// Likes.
+    pub likes: i64,
+    /// Comments.
+    pub comments: i64,
+    /// Moves forward with every change, in the database.
+    pub version: i64,
+}
+
+/// A tweet in memory.
+#[derive(Debug)]
+pub struct TweetCard {
+    /// Its id.
+    pub id: i64,
+    /// Its author.
+    pub user_id: i64,
+    /// When it was posted.
+    pub created_at: Timestamp,
+    /// `,"created_at":...,"content":...,"comments_count":`
+    pub body: Box<str>,
+    /// `,"photo_urls":[...]}`
+    pub photos: Box<str>,
+    likes: AtomicI64,
+    comments: AtomicI64,
+    version: Mutex<i64>,
+}
+
+impl TweetCard {
+    /// Renders the fragments of a stored tweet.
+    pub fn new(row: &TweetRow) -> TweetCard {
+        let mut body = format!(",\"created_at\":\"{}\",\"content\":", row.created_at);
+        body.push_str(&json_text(&row.content));
+        body.push_str(",\"comments_count\":");
+        let photos: Vec<String> = row.photo_urls.iter().map(|url| json_text(url)).collect();
+        TweetCard {
+            id: row.id,
+            user_id: row.user_id,
+            created_at: row.created_at,
+            body: body.into(),
+            photos: format!(",\"photo_urls\":[{}]}}", photos.join(",")).into(),
+            likes: AtomicI64::new(row.likes_count.unwrap_or(0)),
+            comments: AtomicI64::new(row.comments_count.unwrap_or(0)),
+            version: Mutex::new(row.counts_version),
+        }
+    }
+
+    /// Likes now.
+    pub fn likes(&self) -> i64 {
+        self.likes.load(Ordering::Relaxed)
+    }
+
+    /// Comments now.
+    pub fn comments(&self) -> i64 {
+        self.comments.load(Ordering::Relaxed)
+    }
+
+    /// Takes newer counts; older ones, which arrive out of order, change nothing.
+    fn apply(&self, counts: TweetCounts) {
+        let mut version = self.version.lock();
+        if counts.version > *version {
+            *version = counts.version;
+            self.likes.store(counts.likes, Ordering::Relaxed);
+            self.comments.store(counts.comments, Ordering::Relaxed);
+        }
+    }
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[derive(Clone)]
+enum Cached {
+    Live(Arc<TweetCard>),
+    /// Deleted. Kept so that a page that still names it does not ask the database.
+    Gone,
+}
+
+/// The cache of tweets.
+pub struct Tweets {
+    db: Db,
+    cards: Fenced<i64, Cached>,
+}
+
+impl Tweets {
+    /// Keeps about `capacity` tweets.
+    pub fn new(db: Db, capacity: usize) -> Self {
+        Tweets { db, cards: Fenced::new(capacity) }
+    }
+
+    /// The live tweets among `ids`, in their order; `None` for one that is gone. What is not
+    /// cached is read in one call, whatever the number.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn many(&self, ids: &[i64]) -> Result<Vec<Option<Arc<TweetCard>>>, StoreError> {
+        let mut cards = Vec::with_capacity(ids.len());
+        let mut missing = Vec::new();
+        for (place, id) in ids.iter().enumerate() {
+            cards.push(match self.cards.get(id) {
+                Some(Cached::Live(card)) => Some(card),
+                Some(Cached::Gone) => None,
+                None => {
+                    missing.push(place);
+                    None
+                }
+            });
+        }
+        if !missing.is_empty() {
+            let wanted: Vec<i64> = missing.iter().map(|place| ids[*place]).collect();
+            let loaded = self.load(wanted).await?;
+            for place in missing {
+                cards[place] = loaded.get(&ids[place]).cloned();
+            }
+        }
+        Ok(cards)
+    }
+
+    /// One live tweet.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn one(&self, id: i64) -> Result<Option<Arc<TweetCard>>, StoreError> {
+        Ok(self.many(&[id]).await?.pop().flatten())
+    }
+
+    async fn load(&self, ids: Vec<i64>) -> Result<HashMap<i64, Arc<TweetCard>>, StoreError> {
+        let tickets: HashMap<i64, _> = ids.iter().map(|id| (*id, self.cards.ticket(id))).collect();
+        let rows = self
+            .db
+            .read("tweets.load", move |conn| Ok(tweets::load_counted(conn, &ids)?))
+            .await?;
+        let mut loaded = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let card = Arc::new(TweetCard::new(&row));
+            if let Some(ticket) = tickets.get(&row.id) {
+                self.cards.fill(*ticket, row.id, Cached::Live(card.clone()));
+            }
+            loaded.insert(row.id, card);
+        }
+        Ok(loaded)
+    }
+
+    /// Makes known what a Counter transaction has committed.
+    pub fn apply_counts(&self, id: i64, counts: TweetCounts) {
+        self.cards.update(&id, |cached| {
+            if let Cached::Live(card) = &cached {
+                card.apply(counts);
+            }
+            Some(cached)
+        });
+    }
+
+    /// Whether the tweet was deleted lately, by this node: its entries are being removed.
+    pub fn is_known_gone(&self, id: i64) -> bool {
+        matches!(self.cards.get(&id), Some(Cached::Gone))
+    }
+
+    /// Makes known that a tweet has been deleted.
+    pub fn bury(&self, id: i64) {
+        self.cards.put(id, Cached::Gone);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.cards.clear();
+    }
+
+    /// Forgets one tweet, to be read again.
+    pub fn invalidate(&self, id: i64) {
+        self.cards.invalidate(&id);
+    }
+}

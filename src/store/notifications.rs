@@ -1,0 +1,344 @@
+//! Notifications, and the outbox that they come from.
+//!
+//! A like or comment writes its outbox row in its own transaction, which costs it one insert.
+//! The rest happens here, in the background: rows move from the outbox to `notifications` in
+//! chunks, each move one transaction, so that each becomes exactly one notification whatever
+//! crashes in between.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::schema::notifications;
+use super::{Conn, on};
+use crate::time::Timestamp;
+
+/// What happened, as stored in the column `verb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Somebody liked the recipient's tweet.
+    LikedTweet,
+    /// Somebody liked the recipient's comment.
+    LikedComment,
+    /// Somebody commented on the recipient's tweet.
+    CommentedTweet,
+}
+
+impl Verb {
+    /// The value stored in the column `verb`.
+    pub fn code(self) -> i16 {
+        match self {
+            Verb::LikedTweet => 1,
+            Verb::LikedComment => 2,
+            Verb::CommentedTweet => 3,
+        }
+    }
+
+    /// The verb of a stored value.
+    pub fn from_code(code: i16) -> Option<Verb> {
+        match code {
+            1 => Some(Verb::LikedTweet),
+            2 => Some(Verb::LikedComment),
+            3 => Some(Verb::CommentedTweet),
+            _ => None,
+        }
+    }
+
+    /// The words of the contract.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verb::LikedTweet => "liked your tweet",
+            Verb::LikedComment => "liked your comment",
+            Verb::CommentedTweet => "commented on your tweet",
+        }
+    }
+
+    /// The kind of object that the notification points at.
+    pub fn target_type(self) -> &'static str {
+        match self {
+            Verb::LikedTweet | Verb::CommentedTweet => "tweet",
+            Verb::LikedComment => "comment",
+        }
+    }
+}
+
+/// A notification as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = notifications)]
+pub struct Notification {
+    /// Its id; later ones have greater ids.
+    pub id: i64,
+    /// Who did it.
+    pub actor_id: i64,
+    /// A code of [`Verb`].
+    pub verb: i16,
+    /// The tweet or comment.
+    pub target_id: i64,
+    /// When it happened.
+    pub created_at: Timestamp,
+    /// Whether the recipient has yet to read it.
+    pub unread: bool,
+}
+
+/// Which notifications of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// All of them.
+    All,
+    /// Those not read yet.
+    Unread,
+    /// Those read.
+    Read,
+}
+
+/// How many the recipient has. Counts index entries, no rows (read ones are the difference).
+pub fn count(conn: &mut Conn<'_>, recipient: i64, filter: Filter) -> QueryResult<i64> {
+    match filter {
+        Filter::All => on!(conn, |c| notifications::table
+            .filter(notifications::recipient_id.eq(recipient))
+            .count()
+            .get_result(c)),
+        // The bare column, not a bind: only so the planner sees that the partial index applies.
+        Filter::Unread => on!(conn, |c| notifications::table
+            .filter(notifications::recipient_id.eq(recipient))
+            .filter(notifications::unread)
+            .count()
+            .get_result(c)),
+        Filter::Read => {
+            let all = count(conn, recipient, Filter::All)?;
+            Ok((all - count(conn, recipient, Filter::Unread)?).max(0))
+        }
+    }
+}
+
+/// `want` notifications after the newest `skip`, newest first.
+///
+/// The skipped ones are walked as index entries only; rows are read for this page alone.
+pub fn page(
+    conn: &mut Conn<'_>,
+    recipient: i64,
+    filter: Filter,
+    skip: i64,
+    want: i64,
+) -> QueryResult<Vec<Notification>> {
+    let ids: Vec<i64> = on!(conn, |c| {
+        let mine = notifications::table
+            .filter(notifications::recipient_id.eq(recipient))
+            .order(notifications::id.desc())
+            .select(notifications::id)
+            .offset(skip)
+            .limit(want);
+        match filter {
+            Filter::All => mine.load(c),
+            Filter::Unread => mine.filter(notifications::unread).load(c),
+            Filter::Read => mine.filter(diesel::dsl::not(notifications::unread)).load(c),
+        }
+    })?;
+    on!(conn, |c| notifications::table
+        .filter(notifications::id.eq_any(ids))
+        .order(notifications::id.desc())
+        .select(Notification::as_select())
+        .load(c))
+}
+
+/// Sets whether one notification is unread. `None` if the recipient has no such notification.
+pub fn set_unread(
+    conn: &mut Conn<'_>,
+    recipient: i64,
+    id: i64,
+    unread: bool,
+) -> QueryResult<Option<Notification>> {
+    on!(conn, |c| diesel::update(
+        notifications::table
+            .filter(notifications::id.eq(id).and(notifications::recipient_id.eq(recipient)))
+    )
+    .set(notifications::unread.eq(unread))
+    .returning(Notification::as_returning())
+    .get_result(c)
+    .optional())
+}
+
+/// The id of the newest notification of a recipient, 0 if there is none.
+pub fn newest_id(conn: &mut Conn<'_>, recipient: i64) -> QueryResult<i64> {
+    let newest: Option<i64> = on!(conn, |c| notifications::table
+        .filter(notifications::recipient_id.eq(recipient))
+        .order(notifications::id.desc())
+        .select(notifications::id)
+        .first(c)
+        .optional())?;
+    Ok(newest.unwrap_or(0))
+}
+
+/// Marks at most `limit` unread ones with ids up to `newest` as read and returns how many.
+pub fn mark_read(
+    conn: &mut Conn<'_>,
+    recipient: i64,
+    newest: i64,
+    limit: usize,
+) -> QueryResult<usize> {
+    let query = diesel::sql_query(
+        "UPDATE notifications SET unread = FALSE WHERE unread AND id IN (\
+             SELECT id FROM notifications \
+             WHERE recipient_id = $1 AND unread AND id <= $2 ORDER BY id LIMIT $3)",
+    )
+    .bind::<BigInt, _>(recipient)
+    .bind::<BigInt, _>(newest)
+    .bind::<BigInt, _>(limit as i64);
+    on!(conn, |c| query.execute(c))
+}
+
+/// Moves the oldest `limit` outbox rows into `notifications` and returns how many. To be called
+/// in a write transaction.
+///
+/// On Postgres, rows that another node is moving are skipped; on SQLite the transaction has
+/// the file to itself.
+pub fn move_chunk(conn: &mut Conn<'_>, limit: usize) -> QueryResult<usize> {
+    let limit = limit as i64;
+    match conn {
+        // ARRAY(...) is evaluated once; a plain IN might run again per row and lock more.
+        Conn::Pg(c) => diesel::sql_query(
+            "WITH moved AS (DELETE FROM notification_outbox WHERE id = ANY (ARRAY(\
+                 SELECT id FROM notification_outbox ORDER BY id LIMIT $1 \
+                 FOR UPDATE SKIP LOCKED)) \
+                 RETURNING id, recipient_id, actor_id, verb, target_id, created_at) \
+             INSERT INTO notifications (recipient_id, actor_id, verb, target_id, created_at) \
+             SELECT recipient_id, actor_id, verb, target_id, created_at FROM moved ORDER BY id",
+        )
+        .bind::<BigInt, _>(limit)
+        .execute(&mut **c),
+        Conn::Sqlite(c) => {
+            let c = &mut **c;
+            let copied = diesel::sql_query(
+                "INSERT INTO notifications (recipient_id, actor_id, verb, target_id, created_at) \
+                 SELECT recipient_id, actor_id, verb, target_id, created_at \
+                 FROM notification_outbox ORDER BY id LIMIT $1",
+            )
+            .bind::<BigInt, _>(limit)
+            .execute(c)?;
+            let removed = diesel::sql_query(
+                "DELETE FROM notification_outbox WHERE id IN (\
+                     SELECT id FROM notification_outbox ORDER BY id LIMIT $1)",
+            )
+            .bind::<BigInt, _>(limit)
+            .execute(c)?;
+            debug_assert_eq!(copied, removed, "one transaction sees one outbox");
+            Ok(copied)
+        }
+    }
+}
+
+/// How many outbox rows wait, counted up to `at_most`.
+pub fn waiting(conn: &mut Conn<'_>, at_most: i64) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Waiting {
+        #[diesel(sql_type = BigInt)]
+        waiting: i64,
+    }
+    let query = diesel::sql_query(
+        "SELECT count(*) AS waiting FROM (SELECT 1 FROM notification_outbox LIMIT $1) AS heads",
+    )
+    .bind::<BigInt, _>(at_most);
+    let row: Waiting = on!(conn, |c| query.get_result(c))?;
+    Ok(row.waiting)
+}
+
+#[cfg(test)]
+pub(crate) fn put_in_outbox(
+    conn: &mut Conn<'_>,
+    recipient: i64,
+    verb: Verb,
+    target: i64,
+    at: Timestamp,
+) -> QueryResult<()> {
+    use super::schema::notification_outbox;
+    on!(conn, |c| diesel::insert_into(notification_outbox::table)
+        .values((
+            notification_outbox::recipient_id.eq(recipient),
+            notification_outbox::actor_id.eq(recipient + 1),
+            notification_outbox::verb.eq(verb.code()),
+            notification_outbox::target_id.eq(target),
+            notification_outbox::created_at.eq(at),
+        ))
+        .execute(c)
+        .map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    #[test]
+    fn a_move_makes_each_outbox_row_one_notification_in_order() {
+        for test in testing::databases() {
+            let name = test.name;
+            test.db
+                .write_blocking(|conn| {
+                    for n in 0..25 {
+                        put_in_outbox(conn, 7, Verb::LikedTweet, n, Timestamp(100 + n))?;
+                    }
+                    Ok(())
+                })
+                .unwrap();
+            let step = || test.db.write_blocking(|conn| Ok(move_chunk(conn, 10)?)).unwrap();
+            assert_eq!([step(), step(), step(), step()], [10, 10, 5, 0], "{name}");
+            let rows =
+                test.db.read_blocking(|conn| Ok(page(conn, 7, Filter::All, 0, 100)?)).unwrap();
+            let targets: Vec<i64> = rows.iter().map(|row| row.target_id).collect();
+            assert_eq!(targets, (0..25).rev().collect::<Vec<i64>>(), "{name}");
+            assert!(rows.iter().all(|row| row.unread && row.actor_id == 8));
+        }
+    }
+
+    #[test]
+    fn a_rolled_back_move_loses_and_repeats_nothing() {
+        for test in testing::databases() {
+            let name = test.name;
+            test.db
+                .write_blocking(|conn| {
+                    Ok(put_in_outbox(conn, 7, Verb::CommentedTweet, 1, Timestamp(1))?)
+                })
+                .unwrap();
+            let crashed: Result<(), _> = test.db.write_blocking(|conn| {
+                move_chunk(conn, 10)?;
+                Err(crate::store::StoreError::Unavailable("crash".into()))
+            });
+            assert!(crashed.is_err());
+            let moved = test.db.write_blocking(|conn| Ok(move_chunk(conn, 10)?)).unwrap();
+            assert_eq!(moved, 1, "{name}");
+            let all = test.db.read_blocking(|conn| Ok(count(conn, 7, Filter::All)?)).unwrap();
+            assert_eq!(all, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn pages_counts_and_marks_follow_the_filter() {
+        for test in testing::databases() {
+            let name = test.name;
+            test.db
+                .write_blocking(|conn| {
+                    for n in 1..=12 {
+                        put_in_outbox(conn, 7, Verb::LikedComment, n, Timestamp(n))?;
+                    }
+                    put_in_outbox(conn, 8, Verb::LikedComment, 99, Timestamp(99))?;
+                    move_chunk(conn, 100)?;
+                    let third = page(conn, 7, Filter::All, 2, 1)?.remove(0);
+                    assert_eq!(third.target_id, 10, "{name}");
+                    let read = set_unread(conn, 7, third.id, false)?.unwrap();
+                    assert!(!read.unread);
+                    assert_eq!(set_unread(conn, 8, third.id, false)?, None, "another's");
+                    let counts = [Filter::All, Filter::Unread, Filter::Read]
+                        .map(|filter| count(conn, 7, filter).unwrap());
+                    assert_eq!(counts, [12, 11, 1], "{name}");
+                    assert_eq!(page(conn, 7, Filter::Read, 0, 10)?, [read], "{name}");
+                    assert_eq!(page(conn, 7, Filter::Unread, 10, 10)?.len(), 1, "{name}");
+                    let newest = newest_id(conn, 7)?;
+                    assert_eq!(mark_read(conn, 7, newest, 5)?, 5, "{name}");
+                    assert_eq!(mark_read(conn, 7, newest, 50)?, 6, "{name}");
+                    assert_eq!(count(conn, 7, Filter::Unread)?, 0, "{name}");
+                    assert_eq!(count(conn, 8, Filter::Unread)?, 1, "another's stay");
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+}
