@@ -8,6 +8,7 @@ pub mod config;
 pub mod http;
 pub mod notifications;
 pub mod hydration;
+pub mod media;
 pub mod store;
 pub mod text;
 pub mod time;

@@ -23,9 +23,6 @@ use budget::Held;
 /// Longest JSON or URL-encoded body, and longest text of a multipart body in total, in bytes.
 pub const TEXT_LIMIT: usize = 64 * 1024;
 
-/// Longest file, in bytes.
-pub const FILE_LIMIT: usize = 10 * 1024 * 1024;
-
 /// Files kept of one body; later ones are read and dropped. One more than any endpoint takes, so
 /// that the endpoint sees that there are too many and says so in its own words.
 pub const FILES_KEPT: usize = 10;
@@ -37,7 +34,7 @@ pub struct UploadedFile {
     pub field: String,
     /// Its name as the client gave it: anything at all, possibly empty.
     pub file_name: String,
-    /// Its content, at most [`FILE_LIMIT`] bytes.
+    /// Its content, at most [`FILE_LIMIT`](crate::media::FILE_LIMIT) bytes.
     pub bytes: Bytes,
     /// Its share of the memory for uploads, given back when the file is dropped.
     _held: Held,

@@ -6,6 +6,7 @@ pub mod csrf;
 pub mod error;
 pub mod fields;
 pub mod proxies;
+pub mod media;
 pub mod routing;
 
 pub use error::ApiError;
