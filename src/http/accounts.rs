@@ -27,7 +27,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(path("signup", "POST").route(web::post().to(sign_up)))
         .service(path("login", "POST").route(web::post().to(log_in)))
         .service(path("logout", "POST").route(web::post().to(log_out)))
-        .service(path("login_status", "GET").route(web::get().to(login_status)))
+        .service(
+            path("login_status", "GET, HEAD")
+                .route(web::get().to(login_status))
+                .route(web::head().to(login_status)),
+        )
         .service(
             path("token", "POST, DELETE")
                 .route(web::post().to(make_token))

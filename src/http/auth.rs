@@ -70,6 +70,14 @@ pub async fn identity(request: &HttpRequest) -> Result<Option<Identity>, ApiErro
     }
 }
 
+/// The user whom the request was found to be from, if anything has asked; for logs.
+pub fn known_user(request: &HttpRequest) -> Option<i64> {
+    match request.extensions().get::<Resolved>() {
+        Some(Resolved(Ok(Some(who)))) => Some(who.user_id),
+        _ => None,
+    }
+}
+
 /// The answer without a query, if memory has it.
 fn from_memory(request: &HttpRequest) -> Option<Result<Option<Identity>, ApiError>> {
     if let Some(Resolved(result)) = request.extensions().get::<Resolved>() {
