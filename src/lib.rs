@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod config;
 pub mod http;
+pub mod redis_tier;
 pub mod store;
 pub mod time;
 pub mod timeline;

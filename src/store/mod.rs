@@ -7,6 +7,7 @@
 //!
 //! Architecture invariant: nothing outside this room names a table or writes SQL.
 
+pub mod cache_state;
 pub mod clock;
 mod conn;
 mod error;
