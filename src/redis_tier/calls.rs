@@ -137,9 +137,7 @@ impl Shared {
         let answer = conn.req_packed_commands(pipe, 0, pipe.len());
         match tokio::time::timeout(self.config.timeout, answer).await {
             Ok(result) => judge(result, sort),
-            Err(_) => {
-                Err(Trouble { error: TierError::TimedOut, dead: false, scripts_gone: false })
-            }
+            Err(_) => Err(Trouble { error: TierError::TimedOut, dead: false, scripts_gone: false }),
         }
     }
 

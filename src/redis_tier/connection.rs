@@ -61,7 +61,8 @@ impl Server {
                 Ok::<(), std::convert::Infallible>(())
             });
         let greeting = async {
-            let mut conn = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            let mut conn =
+                self.client.get_multiplexed_async_connection_with_config(&config).await?;
             let mut asked = scripts.load();
             asked.cmd("GET").arg(SERVER_KEY).cmd("INFO").arg("server").arg("replication");
             let mut answers = answers(&mut conn, &asked).await?;

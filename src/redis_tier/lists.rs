@@ -81,8 +81,7 @@ impl RedisTier {
     }
 
     async fn repair(&self, key: ListKey, surprise: Surprise) {
-        metrics::counter!("roost_redis_surprises_total", "reason" => surprise.label())
-            .increment(1);
+        metrics::counter!("roost_redis_surprises_total", "reason" => surprise.label()).increment(1);
         if surprise != Surprise::ForeignEpoch {
             tracing::warn!(key = key.name(), reason = surprise.label(), "deleting a strange key");
         }

@@ -45,11 +45,7 @@ impl RedisTier {
         let (next, names): (u64, Vec<Vec<u8>>) = redis::from_redis_value(answer)
             .map_err(|error| TierError::Failed(error.to_string()))?;
         let ids: Vec<i64> = names.iter().filter_map(|name| family.id_of(name)).collect();
-        Ok(ScanPage {
-            strangers: names.len() - ids.len(),
-            ids,
-            next: (next != 0).then_some(next),
-        })
+        Ok(ScanPage { strangers: names.len() - ids.len(), ids, next: (next != 0).then_some(next) })
     }
 
     /// Empties the Redis database.

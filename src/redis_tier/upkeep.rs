@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::Value;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 
 use super::Shared;
 use super::connection::{self, Greeting};

@@ -58,10 +58,8 @@ pub fn mark_dirty(conn: &mut Conn<'_>) -> QueryResult<()> {
 
 /// Notes that every commit has reached Redis.
 pub fn clear_dirty(conn: &mut Conn<'_>) -> QueryResult<()> {
-    on!(conn, |c| diesel::update(dsl::cache_state.find(ROW))
-        .set(dsl::dirty.eq(false))
-        .execute(c))
-    .map(|_| ())
+    on!(conn, |c| diesel::update(dsl::cache_state.find(ROW)).set(dsl::dirty.eq(false)).execute(c))
+        .map(|_| ())
 }
 
 #[cfg(test)]

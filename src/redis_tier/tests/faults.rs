@@ -134,10 +134,8 @@ async fn a_push_refused_for_want_of_memory_takes_the_tier_down() {
     let redis = PrivateRedis::start();
     let test = sqlite();
     // No probe comes before the push.
-    let config = RedisConfig {
-        probe_every: Duration::from_secs(3_600),
-        ..testing::config(&redis.url)
-    };
+    let config =
+        RedisConfig { probe_every: Duration::from_secs(3_600), ..testing::config(&redis.url) };
     let tier = testing::up(config, &test.db).await;
     fill(&tier, feed(1)).await;
     let _: () = redis.run(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -154,10 +152,8 @@ async fn a_push_refused_for_want_of_memory_takes_the_tier_down() {
 async fn a_fill_does_not_write_past_the_servers_memory() {
     let redis = PrivateRedis::start();
     let test = sqlite();
-    let config = RedisConfig {
-        probe_every: Duration::from_secs(3_600),
-        ..testing::config(&redis.url)
-    };
+    let config =
+        RedisConfig { probe_every: Duration::from_secs(3_600), ..testing::config(&redis.url) };
     let tier = testing::up(config, &test.db).await;
     let lease = tier.generation(feed(1)).await.unwrap();
     let _: () = redis.run(&["CONFIG", "SET", "maxmemory", "1"]);

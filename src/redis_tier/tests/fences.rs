@@ -23,9 +23,8 @@ async fn a_push_to_a_list_that_another_loader_has_filled_is_not_overwritten() {
     let first = room.tier.generation(feed(1)).await.unwrap();
     let second = room.tier.generation(feed(1)).await.unwrap();
     assert_eq!(first, second, "loaders at the same time share a lease");
-    let fill = async |lease| {
-        room.tier.fill(feed(1), lease, room.epoch(), &entries(&[20, 10]), true).await
-    };
+    let fill =
+        async |lease| room.tier.fill(feed(1), lease, room.epoch(), &entries(&[20, 10]), true).await;
     assert_eq!(fill(first).await, FillOutcome::Stored);
     room.push(feed(1), 30).await;
     assert_eq!(fill(second).await, FillOutcome::Fenced, "the first fill has used the lease up");
