@@ -15,6 +15,7 @@ pub mod media;
 pub mod notifications;
 pub mod redis_tier;
 pub mod media;
+pub mod redis_tier;
 pub mod store;
 pub mod text;
 pub mod time;
