@@ -137,25 +137,21 @@ pub fn hash(password: &str) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-/// Verifies on the calling thread. Every path does the same work.
+/// Verifies on the calling thread. Whatever is wrong, the hash function runs once.
 fn verify(password: &str, hash: Option<&str>) -> bool {
     let bytes = password.as_bytes();
     let capped = &bytes[..bytes.len().min(MAX_BYTES)];
-    let parsed = hash.and_then(|hash| match PasswordHash::new(hash) {
-        Ok(parsed) => Some(parsed),
+    let stored = hash.and_then(|hash| match PasswordHash::new(hash) {
+        Ok(stored) => Some(stored),
         Err(error) => {
             tracing::error!(%error, "a stored password hash cannot be read");
             None
         }
     });
-    let matches = |hash: &PasswordHash<'_>| argon2().verify_password(capped, hash).is_ok();
-    match parsed {
-        Some(parsed) => matches(&parsed) && bytes.len() == capped.len(),
-        None => {
-            PasswordHash::new(NOBODY).is_ok_and(|nobody| matches(&nobody));
-            false
-        }
-    }
+    let acceptable = stored.is_some() && bytes.len() == capped.len();
+    let Some(against) = stored.or_else(|| PasswordHash::new(NOBODY).ok()) else { return false };
+    let matches = argon2().verify_password(capped, &against).is_ok();
+    matches && acceptable
 }
 
 fn argon2() -> Argon2<'static> {

@@ -95,7 +95,8 @@ impl Accounts {
         let mut fresh = self.fresh(0, Kind::Cookie)?;
         let ticket = self.sessions.ticket(&fresh.row.token_hash);
         let row = fresh.row;
-        let user_id = self.db.write("sign_up", move |conn| Ok(add_user(conn, &new, row)?)).await??;
+        let user_id =
+            self.db.write("sign_up", move |conn| Ok(add_user(conn, &new, row)?)).await??;
         fresh.row.user_id = user_id;
         self.sessions.added(ticket, &fresh.row, username.clone());
         metrics::counter!("roost_sign_ups_total").increment(1);
@@ -178,8 +179,7 @@ impl Accounts {
 
     /// Who has this password, if it was verified lately.
     pub fn cached_basic(&self, username: &str, password: &str) -> Option<Identity> {
-        let (user_id, username) =
-            self.proofs.check(&rules::fold_username(username), password)?;
+        let (user_id, username) = self.proofs.check(&rules::fold_username(username), password)?;
         Some(Identity { user_id, username, session: None, method: AuthMethod::Basic })
     }
 
@@ -287,9 +287,7 @@ impl Accounts {
     async fn verify(&self, username: &str, password: &str) -> Result<Credentials, AccountError> {
         let found = if rules::is_username(username) {
             let name = username.to_owned();
-            self.db
-                .read("credentials", move |conn| Ok(users::credentials(conn, &name)?))
-                .await?
+            self.db.read("credentials", move |conn| Ok(users::credentials(conn, &name)?)).await?
         } else {
             None
         };

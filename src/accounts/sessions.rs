@@ -89,10 +89,8 @@ impl Sessions {
     pub async fn find(&self, kind: Kind, hash: TokenHash) -> Result<Option<Live>, StoreError> {
         let (ticket, asked) = (self.ticket(&hash), Instant::now());
         let now = self.clock.now();
-        let found = self
-            .db
-            .read("session", move |conn| Ok(rows::find(conn, &hash, kind, now)?))
-            .await?;
+        let found =
+            self.db.read("session", move |conn| Ok(rows::find(conn, &hash, kind, now)?)).await?;
         let Some(found) = found else {
             return Ok(None);
         };

@@ -4,7 +4,6 @@
 //! browser sends the cookie by itself. Wrong credentials are refused even where none are needed;
 //! a cookie that means nothing any more is no credential.
 
-use std::borrow::Cow;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
@@ -52,10 +51,10 @@ struct Resolved(Result<Option<Identity>, ApiError>);
 
 /// What a request shows to prove who it is from.
 #[derive(Debug, PartialEq, Eq)]
-enum Shown<'a> {
+enum Shown {
     Nothing,
     Token(Kind, TokenHash),
-    Password(Cow<'a, str>, Cow<'a, str>),
+    Password(String, String),
     Nonsense(ApiError),
 }
 
@@ -68,6 +67,14 @@ pub async fn identity(request: &HttpRequest) -> Result<Option<Identity>, ApiErro
     match from_memory(request) {
         Some(result) => result,
         None => from_database(request).await,
+    }
+}
+
+/// The user whom the request was found to be from, if anything has asked; for logs.
+pub fn known_user(request: &HttpRequest) -> Option<i64> {
+    match request.extensions().get::<Resolved>() {
+        Some(Resolved(Ok(Some(who)))) => Some(who.user_id),
+        _ => None,
     }
 }
 
@@ -95,13 +102,11 @@ async fn from_database(request: &HttpRequest) -> Result<Option<Identity>, ApiErr
         Shown::Nothing => Ok(None),
         Shown::Nonsense(error) => Err(error),
         Shown::Token(kind, hash) => find_session(accounts(request)?, kind, hash).await,
-        Shown::Password(name, password) => {
-            match accounts(request)?.basic(&name, &password).await {
-                Ok(identity) => Ok(Some(identity)),
-                Err(AccountError::Mismatch) => Err(WRONG_PASSWORD),
-                Err(error) => Err(error.into()),
-            }
-        }
+        Shown::Password(name, password) => match accounts(request)?.basic(&name, &password).await {
+            Ok(identity) => Ok(Some(identity)),
+            Err(AccountError::Mismatch) => Err(WRONG_PASSWORD),
+            Err(error) => Err(error.into()),
+        },
     };
     settle(request, result)
 }
@@ -142,7 +147,7 @@ fn accounts(request: &HttpRequest) -> Result<&Accounts, ApiError> {
     }
 }
 
-fn shown(request: &HttpRequest) -> Shown<'_> {
+fn shown(request: &HttpRequest) -> Shown {
     let authorization = request.headers().get(header::AUTHORIZATION);
     if let Some(line) = authorization.and_then(|line| line.to_str().ok()) {
         let (scheme, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -163,10 +168,10 @@ fn shown(request: &HttpRequest) -> Shown<'_> {
 }
 
 /// RFC 7617: user, colon, password, in base64; the password may hold colons itself.
-fn basic(encoded: &str) -> Option<Shown<'static>> {
+fn basic(encoded: &str) -> Option<Shown> {
     let text = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some(Shown::Password(name.to_owned().into(), password.to_owned().into()))
+    Some(Shown::Password(name.to_owned(), password.to_owned()))
 }
 
 /// The value of the session cookie. Read here and not by actix, which would parse and keep all

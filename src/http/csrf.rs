@@ -5,9 +5,12 @@
 //! that no page can forge: `Sec-Fetch-Site` (Fetch Metadata) and `Origin` (RFC 6454). A client
 //! that sends neither is no browser, or one without a page behind it.
 
-use actix_web::HttpRequest;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpRequest};
 
 use super::ApiError;
 use super::proxies;
@@ -37,6 +40,20 @@ pub fn check(request: &HttpRequest) -> Result<(), ApiError> {
         // scheme or port; only the Origin can tell.
         Some(b"same-site") if origin == Some(true) => Ok(()),
         Some(_) => Err(CROSS_SITE),
+    }
+}
+
+/// The request does not come from another site, whoever it is from. To stand before the body in
+/// a handler's parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnSite;
+
+impl FromRequest for OwnSite {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(check(request).map(|()| OwnSite))
     }
 }
 

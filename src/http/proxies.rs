@@ -139,7 +139,9 @@ fn hop_address(text: &str) -> Option<IpAddr> {
 
 /// Whether the client speaks TLS with the nearest trusted proxy.
 pub fn is_tls(request: &HttpRequest, proxies: &TrustedProxies) -> bool {
-    proxies.told(request, &FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    proxies
+        .told(request, &FORWARDED_PROTO)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// The host that the client has asked for, with the port if it is not the scheme's own.
@@ -176,7 +178,9 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_named() {
-        for bad in ["x", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "1.2.3.4/+8"] {
+        for bad in
+            ["x", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "1.2.3.4/+8"]
+        {
             let error = TrustedProxies::parse(&[bad]).unwrap_err();
             assert!(error.contains(bad), "{error}");
         }

@@ -5,5 +5,6 @@
 
 pub mod followings;
 pub mod liked;
+pub mod pages;
 pub mod tweets;
 pub mod users;

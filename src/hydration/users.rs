@@ -14,6 +14,10 @@ use crate::store::{Db, Engine, StoreError};
 /// it of a change made elsewhere.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
+/// A SQLite file belongs to one process, which knows of every change but one whose commit was
+/// given up on and came to pass all the same.
+const OWN_MAX_AGE: Duration = Duration::from_secs(600);
+
 /// A user as everybody sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserCard {
@@ -56,8 +60,7 @@ impl From<Card> for UserCard {
 pub struct Users {
     db: Db,
     cards: Fenced<i64, Cached>,
-    /// `None`: a card in memory is current, since all changes pass through this process.
-    max_age: Option<Duration>,
+    max_age: Duration,
 }
 
 #[derive(Clone)]
@@ -79,10 +82,9 @@ struct Lookup {
 impl Users {
     /// A cache of about `capacity` cards.
     pub fn new(db: Db, capacity: usize) -> Self {
-        // A SQLite file belongs to one process.
         let max_age = match db.engine() {
-            Engine::Sqlite => None,
-            Engine::Postgres => Some(SHARED_MAX_AGE),
+            Engine::Sqlite => OWN_MAX_AGE,
+            Engine::Postgres => SHARED_MAX_AGE,
         };
         Users { db, cards: Fenced::new(capacity), max_age }
     }
@@ -158,7 +160,7 @@ impl Users {
     }
 
     fn is_current(&self, cached: &Cached) -> bool {
-        self.max_age.is_none_or(|limit| cached.loaded.elapsed() < limit)
+        cached.loaded.elapsed() < self.max_age
     }
 }
 
@@ -181,8 +183,7 @@ mod tests {
     }
 
     fn rename(test: &TestDb, id: i64, nickname: &str) {
-        let change =
-            profiles::Change { nickname: Some(nickname.to_owned()), avatar_url: None };
+        let change = profiles::Change { nickname: Some(nickname.to_owned()), avatar_url: None };
         test.db.write_blocking(|conn| Ok(profiles::change(conn, id, &change)?)).unwrap();
     }
 
@@ -223,7 +224,7 @@ mod tests {
         for test in databases() {
             let ann = add(&test, "ann");
             let mut users = Users::new(test.db.clone(), 100);
-            users.max_age = Some(Duration::ZERO);
+            users.max_age = Duration::ZERO;
             users.one(ann).await.unwrap();
             rename(&test, ann, "Anne");
             let card = users.one(ann).await.unwrap().unwrap();

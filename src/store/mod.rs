@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod bulk;
+pub mod cache_state;
 pub mod clock;
 pub mod comments;
 mod conn;

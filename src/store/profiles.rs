@@ -102,19 +102,11 @@ pub fn exists(conn: &mut Conn<'_>, user_id: i64) -> QueryResult<bool> {
 }
 
 /// Changes a profile; what it is then, or `None` when there is none.
-pub fn change(
-    conn: &mut Conn<'_>,
-    user_id: i64,
-    change: &Change,
-) -> QueryResult<Option<Editable>> {
+pub fn change(conn: &mut Conn<'_>, user_id: i64, change: &Change) -> QueryResult<Option<Editable>> {
     let both = (profiles::nickname, profiles::avatar_url);
     // Diesel refuses an UPDATE that sets nothing.
     if change.nickname.is_none() && change.avatar_url.is_none() {
-        return on!(conn, |c| profiles::table
-            .find(user_id)
-            .select(both)
-            .first(c)
-            .optional());
+        return on!(conn, |c| profiles::table.find(user_id).select(both).first(c).optional());
     }
     on!(conn, |c| diesel::update(profiles::table.find(user_id))
         .set(change)

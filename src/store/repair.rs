@@ -153,7 +153,7 @@ struct Id {
 }
 
 /// A table with ids to walk through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
     /// Users, and with them profiles, spans and feeds.
     Users,

@@ -126,7 +126,11 @@ pub fn set_disabled(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::store::sessions;
     use crate::store::testing::databases;
 
     fn new(username: &str, email: &str) -> NewUser {
@@ -185,6 +189,47 @@ mod tests {
                     Ok(())
                 })
                 .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_password_waits_for_a_login_that_has_checked_the_old_one() {
+        for test in databases() {
+            let id = test
+                .db
+                .write_blocking(|conn| Ok(create(conn, &new("ann", "ann@example.com"))?))
+                .unwrap()
+                .expect("a new user");
+            let (done, wait) = mpsc::channel();
+            let resetting = test
+                .db
+                .write_blocking(|conn| {
+                    let checked = credentials(conn, "ann")?.expect("ann");
+                    assert!(hold_unchanged(conn, &checked)?);
+                    let (db, done) = (test.db.clone(), done.clone());
+                    let resetting = std::thread::spawn(move || {
+                        let ended = db.write_blocking(|conn| {
+                            set_password(conn, id, "new hash")?;
+                            Ok(sessions::delete_of_user(conn, id, None)?)
+                        });
+                        let _ = done.send(());
+                        ended.unwrap()
+                    });
+                    // Time enough for it to get through, if nothing held it back.
+                    let passed = wait.recv_timeout(Duration::from_millis(200));
+                    assert_eq!(passed, Err(mpsc::RecvTimeoutError::Timeout), "{}", test.name);
+                    let session = sessions::NewSession {
+                        token_hash: [7; 32],
+                        user_id: id,
+                        kind: sessions::Kind::Cookie,
+                        created_at: Timestamp(1),
+                        expires_at: Timestamp(100),
+                    };
+                    sessions::insert(conn, &session)?;
+                    Ok(resetting)
+                })
+                .unwrap();
+            assert_eq!(resetting.join().unwrap(), [[7; 32]], "{}", test.name);
         }
     }
 }

@@ -27,7 +27,15 @@ pub(super) struct Limited(Rc<RefCell<Source>>);
 struct Source {
     payload: Payload,
     left: usize,
-    ended: bool,
+    /// Whether a byte has come.
+    begun: bool,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    Broken,
 }
 
 impl Limited {
@@ -43,7 +51,13 @@ impl Limited {
         if declared.is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
-        Ok(Limited(Rc::new(RefCell::new(Source { payload, left: limit, ended: false }))))
+        Ok(Limited(Rc::new(RefCell::new(Source { payload, left: limit, begun: false, end: None }))))
+    }
+
+    /// Whether the body has ended before its first byte.
+    pub(super) fn is_empty(&self) -> bool {
+        let source = self.0.borrow();
+        source.end == Some(End::Whole) && !source.begun
     }
 
     /// Reads on to the end without keeping anything, so that the connection stays usable.
@@ -60,20 +74,22 @@ impl Stream for Limited {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut source = self.0.borrow_mut();
-        if source.ended {
+        if source.end.is_some() {
             return Poll::Ready(None);
         }
-        let item = match std::task::ready!(source.payload.poll_next_unpin(cx)) {
-            Some(Ok(chunk)) => match source.left.checked_sub(chunk.len()) {
-                Some(left) => {
-                    source.left = left;
-                    return Poll::Ready(Some(Ok(chunk)));
-                }
-                None => Some(Err(PayloadError::Overflow)),
-            },
-            other => other,
+        let mut item = std::task::ready!(source.payload.poll_next_unpin(cx));
+        if let Some(Ok(chunk)) = &item {
+            source.begun |= !chunk.is_empty();
+            match source.left.checked_sub(chunk.len()) {
+                Some(left) => source.left = left,
+                None => item = Some(Err(PayloadError::Overflow)),
+            }
+        }
+        source.end = match item {
+            Some(Ok(_)) => None,
+            Some(Err(_)) => Some(End::Broken),
+            None => Some(End::Whole),
         };
-        source.ended = true;
         Poll::Ready(item)
     }
 }

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::FILE_LIMIT;
 use crate::http::ApiError;
 use crate::http::error::RETRY_AFTER_S;
+use crate::media::FILE_LIMIT;
 
 /// All uploads together: 256 MiB, in KiB.
 const BUDGET_KIB: usize = 256 * 1024;

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::body::{self, Limited};
 use super::budget::Growing;
-use super::{FILE_LIMIT, FILES_KEPT, Fields, TEXT_LIMIT, UploadedFile};
+use super::{FILES_KEPT, Fields, TEXT_LIMIT, UploadedFile};
 use crate::http::ApiError;
+use crate::media::FILE_LIMIT;
 
 /// Parts of one body.
 const PARTS: usize = 64;
@@ -23,7 +24,17 @@ const BODY_LIMIT: usize = FILES_KEPT * FILE_LIMIT + TEXT_LIMIT + SLACK;
 
 pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Fields, ApiError> {
     let stream = Limited::new(request, payload, BODY_LIMIT)?;
-    let mut parts = Multipart::new(request.headers(), stream.clone());
+    match read_parts(Multipart::new(request.headers(), stream.clone())).await {
+        // What follows the last boundary means nothing, and must be out of the way of the
+        // connection's next request.
+        Ok(fields) => stream.drain().await.map(|()| fields),
+        // To the parser a body without a boundary, to everybody else one without fields.
+        Err(ApiError::Malformed(_)) if stream.is_empty() => Ok(Fields::default()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn read_parts(mut parts: Multipart) -> Result<Fields, ApiError> {
     let mut form = Form { fields: Fields::default(), text: TEXT_LIMIT };
     let mut count = 0;
     while let Some(part) = parts.next().await {
@@ -33,10 +44,6 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Fiel
         }
         form.add(part.map_err(error)?).await?;
     }
-    // What follows the last boundary means nothing, and must be out of the way of the
-    // connection's next request.
-    drop(parts);
-    stream.drain().await?;
     Ok(form.fields)
 }
 

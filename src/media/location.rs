@@ -1,0 +1,152 @@
+//! Where photos are kept, by the setting ROOST_MEDIA_URL.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+use crate::config::StorageConfig;
+
+pub(super) fn open(config: &StorageConfig) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    match config.media_url.as_deref().filter(|url| !url.is_empty()) {
+        None => folder(&config.data_dir.join("media")),
+        Some(url) if url.starts_with("s3://") => bucket(url),
+        Some(url) => folder(&path_of(url)?),
+    }
+}
+
+fn path_of(url: &str) -> anyhow::Result<PathBuf> {
+    let path = match url.split_once("://") {
+        None => url,
+        Some(("file", path)) if path.starts_with('/') && !path.contains('%') => path,
+        Some(("file", _)) => {
+            bail!("ROOST_MEDIA_URL={url}: give a plain path, or file:///path without any %")
+        }
+        Some((scheme, _)) => {
+            bail!(
+                "ROOST_MEDIA_URL: {scheme}:// is unknown; a path, file:///path or s3://bucket/prefix"
+            )
+        }
+    };
+    Ok(PathBuf::from(path))
+}
+
+/// A folder. Writes are atomic (a renamed temporary file) and, by `with_fsync`, on the disk with
+/// all folders that lead to them before they return.
+fn folder(path: &Path) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let shown = path.display();
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make the folder {shown}"))?;
+    // The first photo must not vanish with the folder that it is in.
+    if let Some(parent) = path.canonicalize()?.parent() {
+        std::fs::File::open(parent)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("cannot sync the folder above {shown}"))?;
+    }
+    prove_writable(path).with_context(|| format!("cannot write to the folder {shown}"))?;
+    let store = LocalFileSystem::new_with_prefix(path)
+        .with_context(|| format!("cannot open the folder {shown}"))?
+        .with_fsync(true)
+        .with_automatic_cleanup(true);
+    Ok(Arc::new(store))
+}
+
+/// Better to find out now than at the first photo. The name is no photo's.
+fn prove_writable(path: &Path) -> std::io::Result<()> {
+    let probe = path.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(&probe)
+}
+
+#[cfg(feature = "s3")]
+fn bucket(url: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    use std::time::Duration;
+
+    use object_store::aws::AmazonS3Builder;
+    use object_store::prefix::PrefixStore;
+    use object_store::{ClientOptions, RetryConfig};
+
+    let (bucket, prefix) = split_bucket(url)?;
+    // Shorter than the library's minutes: a client waits.
+    let client = ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(2))
+        .with_timeout(Duration::from_secs(10));
+    let retry = RetryConfig {
+        max_retries: 2,
+        retry_timeout: Duration::from_secs(10),
+        ..RetryConfig::default()
+    };
+    let store = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_client_options(client)
+        .with_retry(retry)
+        .build()
+        .with_context(|| format!("ROOST_MEDIA_URL={url}"))?;
+    Ok(if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket(url: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    split_bucket(url)?;
+    bail!("ROOST_MEDIA_URL={url}: this binary is built without the cargo feature s3")
+}
+
+/// Bucket and prefix of `s3://bucket/prefix`.
+fn split_bucket(url: &str) -> anyhow::Result<(&str, &str)> {
+    let rest = url.strip_prefix("s3://").unwrap_or(url);
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        bail!("ROOST_MEDIA_URL={url}: the bucket's name is missing (s3://bucket/prefix)");
+    }
+    Ok((bucket, prefix.trim_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data_dir: &Path, url: Option<&str>) -> StorageConfig {
+        crate::media::tests::config(data_dir, url)
+    }
+
+    fn failure(url: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        match open(&config(folder.path(), Some(url))) {
+            Ok(_) => panic!("{url} was accepted"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_made_where_it_is_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = root.path().join("a/b");
+        for url in [None, Some(""), Some(elsewhere.to_str().unwrap())] {
+            open(&config(root.path(), url)).unwrap();
+        }
+        let url = format!("file://{}/c", root.path().display());
+        open(&config(root.path(), Some(&url))).unwrap();
+        for made in ["media", "a/b", "c"] {
+            assert!(root.path().join(made).is_dir(), "{made}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        assert!(failure("ftp://host/x").contains("ftp:// is unknown"));
+        assert!(failure("file://host/x").contains("plain path"));
+        assert!(failure("file:///a%20b").contains("without any %"));
+        assert!(failure("s3://").contains("bucket's name is missing"));
+        assert!(failure("/proc/nothing/here").contains("cannot make the folder"));
+        #[cfg(not(feature = "s3"))]
+        assert!(failure("s3://bucket/prefix").contains("cargo feature s3"));
+    }
+
+    #[test]
+    fn buckets_and_prefixes_are_told_apart() {
+        assert_eq!(split_bucket("s3://b").unwrap(), ("b", ""));
+        assert_eq!(split_bucket("s3://b/").unwrap(), ("b", ""));
+        assert_eq!(split_bucket("s3://b/x/y/").unwrap(), ("b", "x/y"));
+    }
+}
