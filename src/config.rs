@@ -101,7 +101,7 @@ pub struct Config {
     pub trusted_proxies: Vec<String>,
 
     /// 1 allows clearing Redis; for tests only
-    #[arg(long, env = "ROOST_TESTING", value_name = "1", value_parser = parse_testing,
+    #[arg(long, env = "ROOST_TESTING", value_name = "1", action = clap::ArgAction::Set, value_parser = parse_testing,
           default_value = "0", hide_default_value = true)]
     pub testing: bool,
 

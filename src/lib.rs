@@ -3,12 +3,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail"))]
 
 pub mod accounts;
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod config;
+pub mod counter;
+pub mod fanout;
 pub mod http;
-pub mod notifications;
 pub mod hydration;
 pub mod media;
+pub mod notifications;
+pub mod redis_tier;
+pub mod media;
+pub mod redis_tier;
 pub mod store;
 pub mod text;
 pub mod time;

@@ -53,7 +53,7 @@ impl Audience for Publisher {
         Box::pin(async move {
             let pushes = list_pushes(effects);
             if !pushes.is_empty() {
-                self.redis.push(&pushes, self.list_limit).await;
+                self.redis.push(&pushes, self.redis.epoch(), self.list_limit).await;
             }
             let removals: Vec<ListKey> = effects
                 .removals
@@ -74,7 +74,6 @@ impl Audience for Publisher {
         self.tweets.clear();
         self.followings.clear();
         self.liked.clear();
-        self.redis.distrust();
     }
 }
 
@@ -89,3 +88,6 @@ fn list_pushes(effects: &Effects) -> Vec<(ListKey, Entry)> {
     let single = effects.pushes.iter().map(|(key, entry)| (ListKey::from(*key), *entry));
     single.chain(delivered).collect()
 }
+
+/// x
+pub(super) struct CountPublisher { pub(super) tweets: Arc<Tweets>, pub(super) liked: Arc<LikedFlags>, pub(super) redis: RedisTier, pub(super) notifications: crate::notifications::Notifications }

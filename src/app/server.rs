@@ -61,7 +61,7 @@ pub(super) fn bind(
     let main = HttpServer::new(move || {
         // Timelines run on the threads that serve requests: a message to an actor on the
         // same thread costs a tenth of one that has to wake another.
-        for_app.timelines.run_on(actix_web::rt::Arbiter::current());
+        for_app.timelines.run_on(actix::Arbiter::current());
         let app = App::new()
             .wrap(from_fn(observe))
             .app_data(ids.clone())

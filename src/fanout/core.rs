@@ -84,16 +84,16 @@ impl Core {
         let permit = self.redis.begin_write().await;
         let (clock, config) = (self.clock.clone(), self.config);
         let group = ops.to_vec();
-        let marker = permit.marker();
+        let inside = permit.clone();
         let result = self
             .db
             .write("writer.group", move |conn| {
-                marker.mark_dirty(conn)?;
+                inside.mark_dirty(conn)?;
                 commit(conn, config, clock.now(), &group)
             })
             .await;
+        permit.resolve(&result);
         let (outcomes, effects) = self.settle(result)?;
-        permit.committed();
         self.count(&effects);
         self.audience.tell(&effects);
         for (place, outcome) in outcomes.into_iter().enumerate() {
@@ -102,6 +102,7 @@ impl Core {
         metrics::histogram!("roost_writer_group_size").record(ops.len() as f64);
         metrics::histogram!("roost_writer_commit_seconds").record(started.elapsed().as_secs_f64());
         self.audience.tell_outside(&effects).await;
+        permit.done();
         Ok(())
     }
 
@@ -111,27 +112,23 @@ impl Core {
         let permit = self.redis.begin_write().await;
         let (clock, config) = (self.clock.clone(), self.config);
         let rotation = self.rotation.load(Ordering::Relaxed);
-        let marker = permit.marker();
+        let inside = permit.clone();
         let result = self
             .db
             .write("writer.round", move |conn| {
-                let done = round(conn, config, clock.now(), rotation)?;
-                if !done.effects.is_empty() {
-                    marker.mark_dirty(conn)?;
-                }
-                Ok(done)
+                inside.mark_dirty(conn)?;
+                round(conn, config, clock.now(), rotation)
             })
             .await;
+        permit.resolve(&result);
         let Round { effects, rotation, worked } = self.settle(result)?;
         self.rotation.store(rotation, Ordering::Relaxed);
-        if !effects.is_empty() {
-            permit.committed();
-        }
         if !worked {
             self.open_tasks.store(0, Ordering::Relaxed);
         }
         self.audience.tell(&effects);
         self.audience.tell_outside(&effects).await;
+        permit.done();
         // Last: once the gauge says that nothing is open, everything has been told.
         self.count(&effects);
         if worked {

@@ -6,6 +6,8 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::fanout::WriteError;
+use crate::hydration::pages::PageError;
 use crate::store::StoreError;
 
 /// Why a request was not carried out.
@@ -129,6 +131,10 @@ impl ApiError {
 /// "Not found.", as for every object that is not there.
 pub const NOT_FOUND: ApiError = ApiError::NotFound("Not found.");
 
+/// Somebody else's object.
+pub const NOT_YOURS: ApiError =
+    ApiError::Forbidden("You do not have permission to access this object");
+
 /// Seconds a client should wait before it tries a 503 again.
 pub const RETRY_AFTER_S: u64 = 1;
 
@@ -175,6 +181,29 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "a query was refused");
                 ApiError::Internal
             }
+        }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Overloaded | WriteError::Unavailable(_) => {
+                ApiError::Unavailable { retry_after: RETRY_AFTER_S }
+            }
+            WriteError::Refused(reason) => {
+                tracing::error!(%reason, "a write was refused");
+                ApiError::Internal
+            }
+        }
+    }
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Timeline(_) => ApiError::Unavailable { retry_after: RETRY_AFTER_S },
+            PageError::Store(error) => error.into(),
         }
     }
 }

@@ -12,6 +12,8 @@ use actix_web::{Error, HttpMessage, web};
 
 use super::auth;
 
+
+
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
 

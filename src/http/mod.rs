@@ -1,14 +1,41 @@
 //! The HTTP contract: one file per resource, thin handlers.
+//!
+//! [`configure`] is the list of all resources; a new one is added there and nowhere else.
 
 pub mod accounts;
 pub mod auth;
+pub mod comments;
+pub mod conventions;
 pub mod csrf;
 pub mod error;
 pub mod fields;
+pub mod form;
+pub mod friendships;
+pub mod idempotency;
+pub mod likes;
+pub mod media;
+pub mod middleware;
+pub mod newsfeeds;
+pub mod notifications;
+pub mod operations;
 pub mod profiles;
 pub mod proxies;
-pub mod media;
 pub mod routing;
+pub mod tweets;
 pub mod window;
 
 pub use error::ApiError;
+
+/// Registers every resource.
+pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
+    cfg.configure(accounts::configure)
+        .configure(profiles::configure)
+        .configure(tweets::configure)
+        .configure(newsfeeds::configure)
+        .configure(friendships::configure)
+        .configure(comments::configure)
+        .configure(likes::configure)
+        .configure(notifications::configure)
+        .configure(media::configure)
+        .configure(operations::configure);
+}

@@ -81,7 +81,7 @@ async fn create(
     }
     let author = hydrator.users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
     let uploads = files.iter().map(|file| (file.file_name.as_str(), file.bytes.clone()));
-    let photo_urls = media.store_photos(uploads).await.map_err(|error| error.on_field("files"))?;
+    let photo_urls = media.store_photos(uploads).await.map_err(|error| error.into_api("files"))?;
     let view = NewTweetView { author, content: content.clone(), photo_urls: photo_urls.clone() };
     let idempotent = key.map(|key| {
         let view = view.clone();

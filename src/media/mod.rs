@@ -1,7 +1,8 @@
 //! Photos and avatars: checked, re-encoded and kept in a folder or a bucket.
 //!
 //! A photo is stored before the row that names its URL is written, and its URL is never used
-//! again. A crash in between leaves a file that nothing points to, never a URL without a file.
+//! again. A crash in between, or a client that goes away, leaves a file that nothing points to,
+//! never a URL without a file.
 
 mod location;
 mod name;

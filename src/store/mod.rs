@@ -7,21 +7,30 @@
 //!
 //! Architecture invariant: nothing outside this room names a table or writes SQL.
 
+pub mod audit;
+pub mod bulk;
+pub mod cache_state;
 pub mod clock;
+pub mod comments;
 mod conn;
+pub mod counts;
 mod error;
 pub mod follow_spans;
 pub mod friendships;
-mod manager;
-pub mod migrations;
 pub mod health;
 pub mod housekeeping;
+pub mod idempotency;
+pub mod likes;
+mod manager;
+pub mod migrations;
 pub mod newsfeeds;
 pub mod notifications;
+pub mod outbox;
 mod pool;
+pub mod profiles;
 pub mod purge;
 pub mod recount;
-pub mod profiles;
+pub mod repair;
 pub(crate) mod schema;
 pub mod sessions;
 pub mod tasks;

@@ -51,7 +51,8 @@ impl TaskKind {
         }
     }
 
-    fn from_code(code: i16) -> Option<TaskKind> {
+    /// The kind that a stored number stands for.
+    pub fn from_code(code: i16) -> Option<TaskKind> {
         use TaskKind as K;
         [K::Deliver, K::Retract, K::Sweep, K::CountTweets, K::CountComments, K::Backfill, K::Purge]
             .into_iter()

@@ -14,7 +14,7 @@ mod window;
 
 pub use entry::{Entry, Range, TimelineKey};
 pub use registry::{Timelines, TimelinesConfig};
-pub use source::{EntryStore, Loaded, LoadedFrom, TimelineSource};
+pub use source::{EntryStore, Loaded, LoadedFrom, TieredSource, TimelineSource};
 pub use window::{Found, Window};
 
 use crate::store::StoreError;

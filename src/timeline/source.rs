@@ -3,7 +3,8 @@
 use futures_util::future::BoxFuture;
 
 use super::{Entry, Range, TimelineKey};
-use crate::store::{Db, StoreError, newsfeeds, tweets};
+use crate::redis_tier::{FillOutcome, ListKey, RedisTier};
+use crate::store::{Conn, Db, StoreError, cache_state, newsfeeds, tweets};
 
 /// What a load has brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +80,120 @@ impl EntryStore {
         want: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         self.db
-            .read("timeline.page", move |conn| {
-                Ok(match key {
-                    TimelineKey::Home(reader) => newsfeeds::page(conn, reader, range, want)?,
-                    TimelineKey::Author(author) => tweets::page(conn, author, range, want)?,
-                })
+            .read("timeline.page", move |conn| Ok(entries(conn, key, range, want)?))
+            .await
+    }
+
+    async fn head(&self, key: TimelineKey, want: usize) -> Result<Head, StoreError> {
+        self.db
+            .read("timeline.head", move |conn| {
+                let epoch = cache_state::epoch(conn)?;
+                Ok(Head { epoch, entries: entries(conn, key, Range::ALL, want)? })
             })
             .await
+    }
+}
+
+fn entries(
+    conn: &mut Conn<'_>,
+    key: TimelineKey,
+    range: Range,
+    want: usize,
+) -> diesel::QueryResult<Vec<Entry>> {
+    match key {
+        TimelineKey::Home(reader) => newsfeeds::page(conn, reader, range, want),
+        TimelineKey::Author(author) => tweets::page(conn, author, range, want),
+    }
+}
+
+/// What is read of the database when a timeline is loaded.
+struct Head {
+    /// The epoch under which lists in Redis are valid, read before the entries.
+    epoch: i64,
+    entries: Vec<Entry>,
+}
+
+/// The Redis list in front of the database.
+#[derive(Clone)]
+pub struct TieredSource {
+    store: EntryStore,
+    redis: RedisTier,
+}
+
+impl TieredSource {
+    /// Reads from `redis`, if it is there and up, and from `store`.
+    pub fn new(store: EntryStore, redis: RedisTier) -> Self {
+        TieredSource { store, redis }
+    }
+
+    async fn load_tiered(self, key: TimelineKey, limit: usize) -> Result<Loaded, StoreError> {
+        if !self.redis.is_up() {
+            return self.store.load(key, limit).await;
+        }
+        if let Some(loaded) = self.load_list(key, limit).await? {
+            return Ok(loaded);
+        }
+        self.load_and_fill(key, limit).await
+    }
+
+    /// The list, if the database agrees with its head. A list of the current epoch has had
+    /// every push and removal, so its head tells for the rest.
+    async fn load_list(
+        &self,
+        key: TimelineKey,
+        limit: usize,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let list_key = ListKey::from(key);
+        let epoch = self.redis.epoch();
+        let Some(list) = self.redis.load(list_key, epoch, limit).await else { return Ok(None) };
+        let now = self.store.head(key, 1).await?;
+        if now.epoch != epoch || now.entries.first() != list.entries.first() {
+            self.redis.drop_list(list_key).await;
+            return Ok(None);
+        }
+        let complete = list.complete;
+        Ok(Some(Loaded { entries: list.entries, complete, from: LoadedFrom::Redis }))
+    }
+
+    /// The database, and a list for the next node or the next start.
+    async fn load_and_fill(&self, key: TimelineKey, limit: usize) -> Result<Loaded, StoreError> {
+        let list_key = ListKey::from(key);
+        let lease = self.redis.generation(list_key).await;
+        let mut head = self.store.head(key, limit + 1).await?;
+        let complete = head.entries.len() <= limit;
+        head.entries.truncate(limit);
+        if let Some(lease) = lease {
+            let filled =
+                self.redis.fill(list_key, lease, head.epoch, &head.entries, complete).await;
+            // The lease has kept out every push and removal since the SELECT that reached
+            // Redis; this notices one that has been committed and has not.
+            if filled == FillOutcome::Stored {
+                let now = self.store.head(key, 1).await?;
+                if now.entries.first() != head.entries.first() {
+                    self.redis.drop_list(list_key).await;
+                }
+            }
+        }
+        Ok(Loaded { entries: head.entries, complete, from: LoadedFrom::Database })
+    }
+}
+
+impl TimelineSource for TieredSource {
+    fn load(
+        &self,
+        key: TimelineKey,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Loaded, StoreError>> {
+        Box::pin(self.clone().load_tiered(key, limit))
+    }
+
+    fn page(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        want: usize,
+    ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>> {
+        self.store.page(key, range, want)
     }
 }
 

@@ -1,1 +1,36 @@
-//! x
+//! The black-box suite: the real binary, real databases, requests over real sockets.
+//!
+//! Nothing in here knows how Roost works inside. Every test starts its own process on
+//! a free port with a fresh database, plays a story through the public API, and checks
+//! what a client (or an operator) can see. Run it with `./scripts/test`, which brings
+//! the PostgreSQL and Redis servers that the tests insist on.
+//!
+//! One file per resource, in the contract's order; [`harness`] holds the machinery.
+
+// A test that cannot get what it needs has failed: panicking is how it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+mod accounts;
+mod comments;
+mod conventions;
+mod friendships;
+mod hostile_input;
+mod idempotency;
+mod identifiers;
+mod likes;
+mod newsfeeds;
+mod notifications;
+mod operations;
+mod pagination;
+mod photos;
+mod profiles;
+mod races;
+mod settings;
+mod start_stop;
+mod stream;
+mod timestamps;
+mod tokens;
+mod tour;
+mod tweets;

@@ -1,0 +1,176 @@
+//! The parts of a node, built in the order in which they depend on each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::web;
+
+use super::publish::{CountPublisher, Publisher};
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::counter::Counter;
+use crate::fanout::{Writer, WriterConfig};
+use crate::http::friendships::FriendLists;
+use crate::http::proxies::TrustedProxies;
+use crate::hydration::followings::Followings;
+use crate::hydration::liked::LikedFlags;
+use crate::hydration::pages::Hydrator;
+use crate::hydration::tweets::Tweets;
+use crate::hydration::users::Users;
+use crate::media::Media;
+use crate::notifications::Notifications;
+use crate::redis_tier::{RedisConfig, RedisTier};
+use crate::store::Db;
+use crate::time::Clock;
+use crate::timeline::{EntryStore, TieredSource, Timelines, TimelinesConfig};
+
+/// Users kept in memory.
+const CACHED_USERS: usize = 200_000;
+
+/// Liked flags kept in memory.
+const CACHED_LIKES: usize = 1_000_000;
+
+/// The parts; clones share them.
+#[derive(Clone)]
+pub struct Parts {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// The database.
+    pub db: Db,
+    /// The process clock.
+    pub clock: Clock,
+    /// The Redis tier.
+    pub redis: RedisTier,
+    /// Timeline actors.
+    pub timelines: Timelines,
+    /// The ordered writer.
+    pub writer: Writer,
+    /// Likes and comments.
+    pub counter: Counter,
+    /// The mover of notifications.
+    pub notifications: Notifications,
+    /// Users, sessions, tokens.
+    pub accounts: Arc<Accounts>,
+    /// Photos.
+    pub media: Arc<Media>,
+    /// Pages.
+    pub hydrator: Arc<Hydrator>,
+    /// Who follows whom.
+    pub followings: Arc<Followings>,
+    /// Proxies whose word counts.
+    pub proxies: Arc<TrustedProxies>,
+}
+
+impl Parts {
+    /// Builds a node over a migrated database. Starts its actors.
+    ///
+    /// # Errors
+    /// When a setting cannot be used.
+    pub async fn build(config: &Arc<Config>) -> anyhow::Result<Parts> {
+        let db = Db::open(&config.storage.database())?;
+        let clock = Clock::system();
+        let redis = match RedisConfig::from_settings(config) {
+            Some(settings) => RedisTier::start(settings, db.clone())?,
+            None => RedisTier::disabled(),
+        };
+        let media = Arc::new(Media::open(&config.storage)?);
+        let source = TieredSource::new(EntryStore::new(db.clone()), redis.clone());
+        let timelines = Timelines::new(timelines_config(config), Arc::new(source));
+        let tweets = Arc::new(Tweets::new(db.clone(), config.tweet_cache));
+        let users = Arc::new(Users::new(db.clone(), CACHED_USERS));
+        let liked = Arc::new(LikedFlags::new(db.clone(), CACHED_LIKES));
+        let followings = Arc::new(Followings::new(db.clone()));
+        let notifications = Notifications::start(db.clone());
+        let publisher = Publisher {
+            timelines: timelines.clone(),
+            tweets: tweets.clone(),
+            followings: followings.clone(),
+            liked: liked.clone(),
+            redis: redis.clone(),
+            media: media.clone(),
+            list_limit: config.list_limit as usize,
+        };
+        // The two writers share a thread of their own: they only wait.
+        let writers = Arbiter::new().handle();
+        let writer = Writer::start(
+            db.clone(),
+            clock.clone(),
+            WriterConfig {
+                backfill: config.backfill,
+                remove_on_unfollow: config.remove_on_unfollow.is_on(),
+            },
+            redis.clone(),
+            Arc::new(publisher),
+            writers.clone(),
+        );
+        let counts = CountPublisher {
+            tweets: tweets.clone(),
+            liked: liked.clone(),
+            redis: redis.clone(),
+            notifications: notifications.clone(),
+        };
+        let counter =
+            Counter::start(db.clone(), clock.clone(), redis.clone(), Arc::new(counts), writers);
+        let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
+        let accounts =
+            Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
+        let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
+        Ok(Parts {
+            config: config.clone(),
+            db,
+            clock,
+            redis,
+            timelines,
+            writer,
+            counter,
+            notifications,
+            accounts,
+            media,
+            hydrator: Arc::new(hydrator),
+            followings,
+            proxies: Arc::new(proxies),
+        })
+    }
+
+    /// Makes the parts available to the handlers.
+    pub fn configure(&self, cfg: &mut web::ServiceConfig) {
+        let lists = FriendLists {
+            db: self.db.clone(),
+            users: self.hydrator.users.clone(),
+            followings: self.followings.clone(),
+        };
+        cfg.app_data(web::Data::from(self.config.clone()))
+            .app_data(web::Data::new(self.db.clone()))
+            .app_data(web::Data::new(self.clock.clone()))
+            .app_data(web::Data::new(self.writer.clone()))
+            .app_data(web::Data::new(self.counter.clone()))
+            .app_data(web::Data::new(self.notifications.clone()))
+            .app_data(web::Data::from(self.accounts.clone()))
+            .app_data(web::Data::from(self.media.clone()))
+            .app_data(web::Data::from(self.hydrator.clone()))
+            .app_data(web::Data::from(self.hydrator.users.clone()))
+            .app_data(web::Data::from(self.hydrator.liked.clone()))
+            .app_data(web::Data::from(self.followings.clone()))
+            .app_data(web::Data::from(self.proxies.clone()))
+            .app_data(web::Data::new(lists));
+    }
+
+    /// Writes what is under way and closes, in the order of dependence.
+    pub async fn finish(&self) {
+        self.counter.finish().await;
+        self.writer.finish().await;
+        if let Err(error) = self.notifications.drain().await {
+            tracing::warn!(%error, "notifications wait in their outbox for the next start");
+        }
+        self.redis.shutdown().await;
+    }
+}
+
+fn timelines_config(config: &Config) -> TimelinesConfig {
+    TimelinesConfig {
+        list_limit: config.list_limit as usize,
+        resident_entries: config.resident_entries,
+        idle: Duration::from_secs(config.timeline_idle_s),
+    }
+}

@@ -1,0 +1,240 @@
+//! The Redis tier: lists and counts that outlive the process, never a truth.
+//!
+//! No Redis configured and Redis down are one code path: every read is a miss, every write is
+//! skipped and counted, and the service goes on with the database. Nothing here blocks a start,
+//! waits longer than its deadline, or returns an error that a reader would see.
+//!
+//! Three things keep what is read here true:
+//!
+//! - **Epoch.** Everything carries the epoch it was written under; what carries another than
+//!   the database's current one (`cache_state.epoch`) is void. A commit whose work in Redis has
+//!   failed, timed out or been skipped is a *loss*: the tier goes down at once, and before it
+//!   is read again the epoch is advanced ([`breaker`], [`upkeep`]). The same when the server
+//!   turns out to be another one, or the same one restarted ([`connection`]).
+//! - **Dirty flag.** A crash between a commit and its work in Redis leaves `cache_state.dirty`
+//!   set, and the next start advances the epoch ([`guard`]). A clean stop keeps the lists.
+//! - **Lease.** A loader takes a token before its SELECT and its list is written only if the
+//!   token is still there. Every push and every removal deletes it, and so does the fill
+//!   itself. So a list never lacks what was pushed, and never shows what was removed, between
+//!   the SELECT and the fill, whoever dies in between. (Leases: "Scaling Memcache at Facebook",
+//!   NSDI 2013.) A token that is gone for any other reason costs one fill.
+//!
+//! Pushes reach only lists that exist and never touch a list's time to live.
+//!
+//! Architecture invariant: nothing outside this room names a Redis key or sends a command.
+
+mod breaker;
+mod calls;
+mod codec;
+mod connection;
+mod counts;
+mod guard;
+mod keys;
+mod lists;
+mod scan;
+mod scripts;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Semaphore, watch};
+
+pub use calls::TierError;
+pub use codec::{CachedCounts, CachedList, Surprise};
+pub use counts::CountWrite;
+pub use guard::WritePermit;
+pub use keys::{CountKind, Family, ListKey, ListKind};
+pub use lists::{FillOutcome, Found};
+pub use scan::{ClearError, ScanPage};
+
+use self::breaker::Breaker;
+use self::calls::IN_FLIGHT;
+use self::connection::Server;
+use self::guard::Guard;
+use self::scripts::Scripts;
+use crate::config::Config;
+use crate::store::Db;
+
+/// How to reach Redis, and the limits.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host:port/number`
+    pub url: String,
+    /// Longest wait for the answer to one call.
+    pub timeout: Duration,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// How often a server that is down is tried, and one that is up is checked.
+    pub probe_every: Duration,
+    /// How often the dirty flag is cleared, if nothing was written for as long.
+    pub clean_every: Duration,
+    /// How long lists and counts live, give or take a tenth.
+    pub ttl: Duration,
+    /// Whether [`RedisTier::clear`] is allowed.
+    pub testing: bool,
+}
+
+impl RedisConfig {
+    /// The settings of a node; `None` when it is to run without Redis.
+    pub fn from_settings(config: &Config) -> Option<RedisConfig> {
+        Some(RedisConfig {
+            timeout: Duration::from_millis(config.storage.redis_timeout_ms),
+            ttl: Duration::from_secs(config.list_ttl_s),
+            testing: config.testing,
+            ..RedisConfig::new(config.storage.redis()?)
+        })
+    }
+
+    /// The defaults for a server.
+    pub fn new(url: &str) -> RedisConfig {
+        RedisConfig {
+            url: url.to_owned(),
+            timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_secs(1),
+            probe_every: Duration::from_millis(500),
+            clean_every: Duration::from_secs(1),
+            ttl: Duration::from_secs(604_800),
+            testing: false,
+        }
+    }
+}
+
+/// A handle on the tier; clones share it.
+#[derive(Clone)]
+pub struct RedisTier {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    config: RedisConfig,
+    /// `None`: not configured, so down for good.
+    server: Option<Server>,
+    /// `None`: a command beside the service, which leaves epoch and dirty flag alone.
+    db: Option<Db>,
+    scripts: Scripts,
+    breaker: Mutex<Breaker<MultiplexedConnection>>,
+    guard: Guard,
+    reads: Semaphore,
+    mutations: Semaphore,
+    /// The newest epoch that this process knows of.
+    epoch: AtomicI64,
+    up: watch::Sender<bool>,
+    closed: AtomicBool,
+    random: RandomState,
+    drawn: AtomicU64,
+}
+
+impl RedisTier {
+    /// The tier of a node. Must be called inside a tokio runtime, on which the upkeep then
+    /// runs until [`RedisTier::shutdown`] or the last handle is gone. Does not wait for Redis.
+    ///
+    /// # Errors
+    /// When the URL is of no known form.
+    pub fn start(config: RedisConfig, db: Db) -> anyhow::Result<RedisTier> {
+        Self::launch(config, Some(db))
+    }
+
+    /// The tier of a command that runs beside the service (`roost check`): connects, but
+    /// neither advances the epoch nor cleans the dirty flag.
+    ///
+    /// # Errors
+    /// As [`RedisTier::start`].
+    pub fn inspector(config: RedisConfig) -> anyhow::Result<RedisTier> {
+        Self::launch(config, None)
+    }
+
+    /// No Redis: the same as one that is always down.
+    pub fn disabled() -> RedisTier {
+        RedisTier { shared: Arc::new(Shared::new(RedisConfig::new(""), None, None)) }
+    }
+
+    fn launch(config: RedisConfig, db: Option<Db>) -> anyhow::Result<RedisTier> {
+        let server = Server::new(&config)
+            .map_err(|error| anyhow::anyhow!("REDIS_URL cannot be used: {error}"))?;
+        let shared = Arc::new(Shared::new(config, Some(server), db));
+        metrics::gauge!("roost_redis_up").set(0.0);
+        tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
+        Ok(RedisTier { shared })
+    }
+
+    /// To be called before a transaction that changes what Redis caches; see [`WritePermit`].
+    pub async fn begin_write(&self) -> WritePermit {
+        Guard::begin(&self.shared).await
+    }
+
+    /// The newest epoch that this process knows of, for pushes: one that is too old is safe, it
+    /// deletes lists instead of extending them.
+    pub fn epoch(&self) -> i64 {
+        self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether reads go to Redis now.
+    pub fn is_up(&self) -> bool {
+        self.shared.breaker.lock().is_up()
+    }
+
+    /// Waits until reads go to Redis, at most `limit`, and says whether they do.
+    pub async fn wait_until_up(&self, limit: Duration) -> bool {
+        let mut up = self.shared.up.subscribe();
+        let waited = tokio::time::timeout(limit, up.wait_for(|up| *up)).await;
+        matches!(waited, Ok(Ok(_)))
+    }
+
+    /// Ends the upkeep. Call it after the last write: if Redis has followed them all, the next
+    /// start keeps what is cached.
+    pub async fn shutdown(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.shared.clean_at_last()).await.is_err() {
+            tracing::warn!("writes were still under way: the next start begins with a cold Redis");
+        }
+    }
+}
+
+/// Longest wait for the writes under way at shutdown.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+impl Shared {
+    fn new(config: RedisConfig, server: Option<Server>, db: Option<Db>) -> Shared {
+        Shared {
+            config,
+            server,
+            db,
+            scripts: Scripts::new(),
+            breaker: Mutex::new(Breaker::new()),
+            guard: Guard::new(),
+            reads: Semaphore::new(IN_FLIGHT),
+            mutations: Semaphore::new(IN_FLIGHT),
+            epoch: AtomicI64::new(0),
+            up: watch::Sender::new(false),
+            closed: AtomicBool::new(false),
+            random: RandomState::new(),
+            drawn: AtomicU64::new(0),
+        }
+    }
+
+    /// An epoch that the database has given.
+    fn learn_epoch(&self, epoch: i64) {
+        self.epoch.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// A number that nobody else draws: SipHash under random keys.
+    fn draw(&self) -> u64 {
+        self.random.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A time to live in milliseconds, 10 % around the setting: what was filled together must
+    /// not expire together.
+    fn ttl_ms(&self) -> u64 {
+        let ttl = self.config.ttl.as_millis() as u64;
+        (ttl - ttl / 10 + self.draw() % (ttl / 5 + 1)).max(1)
+    }
+}

@@ -1,0 +1,406 @@
+//! The denormalised counts of tweets and comments, and the row locks that keep them exact.
+//!
+//! Whoever changes likes or comments locks the rows they belong to first, tweets before
+//! comments, each in id order. So two nodes take turns per object, never deadlock, and what is
+//! read after the lock stays true until the commit.
+
+use diesel::backend::Backend;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType, Text};
+
+use super::schema::{comments, tweets};
+use super::{Conn, ROWS_PER_STATEMENT, on};
+
+/// A tweet that exists and is locked until the end of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockedTweet {
+    /// Id.
+    pub id: i64,
+    /// Its author.
+    pub user_id: i64,
+}
+
+/// A comment that exists and is locked until the end of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockedComment {
+    /// Id.
+    pub id: i64,
+    /// The tweet it stands under.
+    pub tweet_id: i64,
+    /// Its author.
+    pub user_id: i64,
+}
+
+/// The counts of a tweet as a commit has left them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+pub struct TweetCounts {
+    /// Id.
+    pub id: i64,
+    /// Likes.
+    pub likes: i64,
+    /// Comments.
+    pub comments: i64,
+    /// Grows with every change: of two sets of counts the one with the higher version is newer.
+    pub version: i64,
+}
+
+/// The counts of a comment as a commit has left them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+pub struct CommentCounts {
+    /// Id.
+    pub id: i64,
+    /// Likes.
+    pub likes: i64,
+    /// See [`TweetCounts::version`].
+    pub version: i64,
+}
+
+/// How the rows of likes and comments of one object have changed in number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delta {
+    /// Id of the tweet or comment.
+    pub id: i64,
+    /// Likes added minus likes removed.
+    pub likes: i64,
+    /// Comments added minus comments removed; zero for a comment.
+    pub comments: i64,
+}
+
+/// Postgres' name of the running transaction. `pg_xact_status` tells later what became of it.
+const TRANSACTION: &str = "pg_current_xact_id()::text";
+
+/// Locks those of the tweets that exist. The second value names the transaction (Postgres; none
+/// if there is nothing to lock). `ids` are sorted and unique.
+pub fn lock_tweets(
+    conn: &mut Conn<'_>,
+    ids: &[i64],
+) -> QueryResult<(Vec<LockedTweet>, Option<String>)> {
+    let live = tweets::table
+        .filter(tweets::id.eq_any(ids))
+        .filter(tweets::deleted_at.is_null())
+        .order(tweets::id);
+    let mut transaction = None;
+    let rows: Vec<(i64, i64)> = match conn {
+        Conn::Pg(c) => live
+            .select((tweets::id, tweets::user_id, sql::<Text>(TRANSACTION)))
+            .for_no_key_update()
+            .load::<(i64, i64, String)>(&mut **c)?
+            .into_iter()
+            .map(|(id, user_id, name)| {
+                transaction = Some(name);
+                (id, user_id)
+            })
+            .collect(),
+        // The transaction has the file's write lock.
+        Conn::Sqlite(c) => live.select((tweets::id, tweets::user_id)).load(&mut **c)?,
+    };
+    let locked = rows.into_iter().map(|(id, user_id)| LockedTweet { id, user_id }).collect();
+    Ok((locked, transaction))
+}
+
+/// Locks those of the comments that exist and whose tweet exists; otherwise as [`lock_tweets`].
+pub fn lock_comments(
+    conn: &mut Conn<'_>,
+    ids: &[i64],
+) -> QueryResult<(Vec<LockedComment>, Option<String>)> {
+    let mut transaction = None;
+    let rows: Vec<(i64, i64, i64)> = match conn {
+        Conn::Pg(c) => LockComments { ids }
+            .load::<(i64, i64, i64, String)>(&mut **c)?
+            .into_iter()
+            .map(|(id, tweet_id, user_id, name)| {
+                transaction = Some(name);
+                (id, tweet_id, user_id)
+            })
+            .collect(),
+        Conn::Sqlite(c) => comments::table
+            .inner_join(tweets::table.on(tweets::id.eq(comments::tweet_id)))
+            .filter(comments::id.eq_any(ids))
+            .filter(tweets::deleted_at.is_null())
+            .select((comments::id, comments::tweet_id, comments::user_id))
+            .load(&mut **c)?,
+    };
+    let locked = rows
+        .into_iter()
+        .map(|(id, tweet_id, user_id)| LockedComment { id, tweet_id, user_id })
+        .collect();
+    Ok((locked, transaction))
+}
+
+/// What became of a Postgres transaction: `committed`, `aborted` or `in progress`; none when it
+/// is too old to know.
+pub fn transaction_status(conn: &mut PgConnection, name: &str) -> QueryResult<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Nullable<Text>)]
+        status: Option<String>,
+    }
+    diesel::sql_query("SELECT pg_xact_status($1::xid8) AS status")
+        .bind::<Text, _>(name)
+        .get_result::<Row>(conn)
+        .map(|row| row.status)
+}
+
+/// Applies changes to the counts of tweets; returns the new ones. Call it after the rows have
+/// been changed: a count that is still NULL is then taken from the rows. `deltas` have sorted
+/// and unique ids.
+pub fn apply_to_tweets(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<TweetCounts>> {
+    let mut counts = Vec::with_capacity(deltas.len());
+    for deltas in deltas.chunks(ROWS_PER_STATEMENT) {
+        counts.extend(on!(conn, |c| TweetDeltas { deltas }.load::<TweetCounts>(c))?);
+    }
+    Ok(counts)
+}
+
+/// The same for comments.
+pub fn apply_to_comments(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<CommentCounts>> {
+    let mut counts = Vec::with_capacity(deltas.len());
+    for deltas in deltas.chunks(ROWS_PER_STATEMENT) {
+        counts.extend(on!(conn, |c| CommentDeltas { deltas }.load::<CommentCounts>(c))?);
+    }
+    Ok(counts)
+}
+
+/// A join that locks one side only (`FOR NO KEY UPDATE OF c`), which diesel cannot say.
+struct LockComments<'a> {
+    ids: &'a [i64],
+}
+
+impl QueryId for LockComments<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for LockComments<'_> {
+    type SqlType = (BigInt, BigInt, BigInt, Text);
+}
+
+impl RunQueryDsl<PgConnection> for LockComments<'_> {}
+
+impl QueryFragment<diesel::pg::Pg> for LockComments<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT c.id, c.tweet_id, c.user_id, pg_current_xact_id()::text \
+             FROM comments c JOIN tweets t ON t.id = c.tweet_id \
+             WHERE t.deleted_at IS NULL AND c.id = ANY(",
+        );
+        out.push_bind_param::<diesel::sql_types::Array<BigInt>, _>(&self.ids)?;
+        out.push_sql(") ORDER BY c.id FOR NO KEY UPDATE OF c");
+        Ok(())
+    }
+}
+
+/// One UPDATE for many tweets.
+struct TweetDeltas<'a> {
+    deltas: &'a [Delta],
+}
+
+impl QueryId for TweetDeltas<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for TweetDeltas<'_> {
+    type SqlType = (BigInt, BigInt, BigInt, BigInt);
+}
+
+impl<C> RunQueryDsl<C> for TweetDeltas<'_> {}
+
+impl<DB> QueryFragment<DB> for TweetDeltas<'_>
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        push_deltas(self.deltas, &mut out)?;
+        out.push_sql(
+            "UPDATE tweets SET likes_count = CASE WHEN tweets.likes_count IS NULL \
+             THEN (SELECT count(*) FROM likes WHERE kind = 1 AND object_id = tweets.id) \
+             ELSE tweets.likes_count + d.likes END, \
+             comments_count = CASE WHEN tweets.comments_count IS NULL \
+             THEN (SELECT count(*) FROM comments WHERE tweet_id = tweets.id) \
+             ELSE tweets.comments_count + d.comments END, \
+             counts_version = tweets.counts_version + 1 \
+             FROM d WHERE tweets.id = d.id \
+             RETURNING tweets.id, tweets.likes_count, tweets.comments_count, \
+             tweets.counts_version",
+        );
+        Ok(())
+    }
+}
+
+/// One UPDATE for many comments.
+struct CommentDeltas<'a> {
+    deltas: &'a [Delta],
+}
+
+impl QueryId for CommentDeltas<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for CommentDeltas<'_> {
+    type SqlType = (BigInt, BigInt, BigInt);
+}
+
+impl<C> RunQueryDsl<C> for CommentDeltas<'_> {}
+
+impl<DB> QueryFragment<DB> for CommentDeltas<'_>
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        push_deltas(self.deltas, &mut out)?;
+        out.push_sql(
+            "UPDATE comments SET likes_count = CASE WHEN comments.likes_count IS NULL \
+             THEN (SELECT count(*) FROM likes WHERE kind = 2 AND object_id = comments.id) \
+             ELSE comments.likes_count + d.likes END, \
+             counts_version = comments.counts_version + 1 \
+             FROM d WHERE comments.id = d.id \
+             RETURNING comments.id, comments.likes_count, comments.counts_version",
+        );
+        Ok(())
+    }
+}
+
+fn push_deltas<'b, DB>(deltas: &'b [Delta], out: &mut AstPass<'_, 'b, DB>) -> QueryResult<()>
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    // The text depends on the number of rows: caching it would keep a thousand statements.
+    out.unsafe_to_cache_prepared();
+    out.push_sql("WITH d(id, likes, comments) AS (VALUES ");
+    for (at, delta) in deltas.iter().enumerate() {
+        out.push_sql(if at == 0 { "(" } else { ", (" });
+        out.push_bind_param::<BigInt, _>(&delta.id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&delta.likes)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&delta.comments)?;
+        out.push_sql(")");
+    }
+    out.push_sql(") ");
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::store::StoreError;
+    use crate::store::comments::NewCommentRow;
+    use crate::store::likes::{self, LikeKey, LikeKind};
+    use crate::store::schema::users;
+    use crate::store::testing::databases;
+    use crate::time::Timestamp;
+
+    /// A user without a profile.
+    pub(crate) fn add_user(conn: &mut Conn<'_>, id: i64) -> QueryResult<usize> {
+        on!(conn, |c| diesel::insert_into(users::table)
+            .values((
+                users::id.eq(id),
+                users::username.eq(format!("user{id}")),
+                users::email.eq(format!("user{id}@example.com")),
+                users::password_hash.eq(""),
+                users::disabled.eq(false),
+                users::created_at.eq(0_i64),
+            ))
+            .execute(c))
+    }
+
+    /// A tweet as an older version has left it: not counted yet.
+    pub(crate) fn add_tweet(conn: &mut Conn<'_>, id: i64, user_id: i64) -> QueryResult<usize> {
+        on!(conn, |c| diesel::insert_into(tweets::table)
+            .values((
+                tweets::id.eq(id),
+                tweets::user_id.eq(user_id),
+                tweets::content.eq("a tweet"),
+                tweets::created_at.eq(id),
+            ))
+            .execute(c))
+    }
+
+    fn bump(id: i64, likes: i64, comments: i64) -> Delta {
+        Delta { id, likes, comments }
+    }
+
+    #[test]
+    fn counts_start_from_the_rows_and_then_follow_the_deltas() {
+        for test in databases() {
+            let outcome = test.db.write_blocking(|conn| {
+                add_user(conn, 1)?;
+                add_tweet(conn, 1, 1)?;
+                add_tweet(conn, 2, 1)?;
+                let like = |user_id, kind, object_id| {
+                    (LikeKey { user_id, kind, object_id }, Timestamp(user_id))
+                };
+                likes::insert(conn, &[like(1, LikeKind::Tweet, 1), like(2, LikeKind::Tweet, 1)])?;
+                let mut counts = apply_to_tweets(conn, &[bump(1, 1, 0), bump(2, 0, 0)])?;
+                counts.sort_by_key(|counts| counts.id);
+                let is =
+                    |id, likes, comments, version| TweetCounts { id, likes, comments, version };
+                assert_eq!(counts, [is(1, 2, 0, 1), is(2, 0, 0, 1)], "{}", test.name);
+                let counts = apply_to_tweets(conn, &[bump(1, -2, 3)])?;
+                assert_eq!(counts, [is(1, 0, 3, 2)]);
+                Ok::<_, StoreError>(())
+            });
+            outcome.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_tombstone_hides_a_tweet_and_its_comments_from_the_locks() {
+        for test in databases() {
+            let outcome = test.db.write_blocking(|conn| {
+                add_user(conn, 1)?;
+                add_tweet(conn, 1, 1)?;
+                add_tweet(conn, 2, 1)?;
+                let row = |tweet_id| NewCommentRow {
+                    tweet_id,
+                    user_id: 1,
+                    content: "hi".into(),
+                    created_at: Timestamp(1),
+                    likes_count: 0,
+                };
+                let added = crate::store::comments::insert(conn, &[row(1), row(2)])?;
+                on!(conn, |c| diesel::update(tweets::table.find(2))
+                    .set(tweets::deleted_at.eq(Some(1_i64)))
+                    .execute(c))?;
+                let (locked, named) = lock_tweets(conn, &[1, 2, 3])?;
+                assert_eq!(locked, [LockedTweet { id: 1, user_id: 1 }], "{}", test.name);
+                assert_eq!(named.is_some(), matches!(conn, Conn::Pg(_)));
+                let ids: Vec<i64> = added.iter().map(|added| added.2).collect();
+                let (locked, _) = lock_comments(conn, &ids)?;
+                assert_eq!(locked.len(), 1);
+                assert_eq!(locked[0].tweet_id, 1);
+                let counts = apply_to_comments(conn, &[bump(locked[0].id, 0, 0)])?;
+                let is = CommentCounts { id: locked[0].id, likes: 0, version: 1 };
+                assert_eq!(counts, [is]);
+                Ok::<_, StoreError>(())
+            });
+            outcome.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_fate_of_a_transaction_is_known_afterwards() {
+        let test = crate::store::testing::postgres();
+        let name = test
+            .db
+            .write_blocking(|conn| {
+                add_user(conn, 1)?;
+                add_tweet(conn, 1, 1)?;
+                Ok(lock_tweets(conn, &[1])?.1.expect("a row is locked"))
+            })
+            .unwrap();
+        let status = test.db.read_blocking(|conn| match conn {
+            Conn::Pg(c) => Ok(transaction_status(c, &name)?),
+            Conn::Sqlite(_) => unreachable!("this is Postgres"),
+        });
+        assert_eq!(status.unwrap().as_deref(), Some("committed"));
+    }
+}

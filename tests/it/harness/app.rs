@@ -1,0 +1,244 @@
+//! A Roost of the test's own, from start to stop.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::database::Database;
+use super::process::{Process, tail};
+use super::redis_tier::RedisTier;
+use super::{Setup, Value, json};
+
+const QUIET_WITHIN: Duration = Duration::from_secs(10);
+/// Gauges that are zero when nothing works in the background.
+const BACKGROUND: [&str; 2] = ["roost_fanout_tasks_open", "roost_notifications_pending"];
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse";
+
+/// An app that is still to be started.
+pub struct Builder {
+    setup: Setup,
+    environment: BTreeMap<String, String>,
+}
+
+impl Builder {
+    /// Sets one environment variable of the server.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub fn start(self) -> App {
+        let folder = tempfile::tempdir().expect("make a temporary directory");
+        let data = folder.path().join("data");
+        let database = match self.setup {
+            Setup::Sqlite => Database::Sqlite { folder: data.clone() },
+            Setup::Postgres | Setup::PostgresRedis => Database::postgres(),
+        };
+        let redis = (self.setup == Setup::PostgresRedis).then(RedisTier::fresh);
+        let mut environment = BTreeMap::from([
+            ("ROOST_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            ("ROOST_DATA_DIR".to_owned(), data.to_string_lossy().into_owned()),
+            ("ROOST_RATE_LIMITS".to_owned(), "off".to_owned()),
+            ("ROOST_TESTING".to_owned(), "1".to_owned()),
+        ]);
+        environment.extend(database.url().map(|url| ("DATABASE_URL".to_owned(), url)));
+        environment.extend(redis.iter().map(|tier| ("REDIS_URL".to_owned(), tier.url())));
+        environment.extend(self.environment);
+        let environment: Vec<_> = environment.into_iter().collect();
+        let process = Process::start(&environment, &folder.path().join("roost.log"));
+        App {
+            setup: self.setup,
+            base: Arc::new(RwLock::new(process.url.clone())),
+            process: Some(process),
+            environment,
+            redis,
+            database,
+            folder,
+        }
+    }
+}
+
+/// A running server with everything that belongs to it. Fields drop in order: the
+/// process first, then what it was using.
+pub struct App {
+    /// What it runs on, for the few checks that must know.
+    pub setup: Setup,
+    process: Option<Process>,
+    base: Arc<RwLock<String>>,
+    environment: Vec<(String, String)>,
+    redis: Option<RedisTier>,
+    database: Database,
+    folder: TempDir,
+}
+
+impl App {
+    /// The way to an app with settings of its own.
+    pub fn on(setup: Setup) -> Builder {
+        Builder { setup, environment: BTreeMap::new() }
+    }
+
+    /// Where it listens, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        self.base.read().unwrap().clone()
+    }
+
+    /// The data directory: the SQLite file and the photos.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Somebody who has not logged in.
+    pub fn anonymous(&self) -> Client {
+        Client::new(Arc::clone(&self.base))
+    }
+
+    /// Somebody who has just signed up and holds the session that came with it.
+    pub fn sign_up(&self, username: &str) -> Client {
+        let mut client = self.anonymous();
+        let email = format!("{username}@example.com");
+        let body = json!({"username": username, "email": email, "password": PASSWORD});
+        let reply = client.post("/api/accounts/signup/", body).expect(201);
+        client.id = reply["user"]["id"].as_i64().expect("the new user's id");
+        client.username = username.to_owned();
+        client
+    }
+
+    /// Stops politely and starts again on the same data; clients keep their cookies and
+    /// find the new address by themselves.
+    pub fn restart(&mut self) {
+        assert_eq!(self.sigterm(), Some(0), "exit code after SIGTERM");
+        self.start_again();
+    }
+
+    /// Starts again after [`App::kill9`] or [`App::sigterm`].
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "still running");
+        let process = Process::start(&self.environment, &self.log());
+        *self.base.write().unwrap() = process.url.clone();
+        self.process = Some(process);
+    }
+
+    /// Ends the process with no chance to clean up.
+    pub fn kill9(&mut self) {
+        self.process.take().expect("a running process").kill9();
+    }
+
+    /// Asks the process to stop and waits for it; its exit code.
+    pub fn sigterm(&mut self) -> Option<i32> {
+        self.begin_sigterm();
+        self.wait_for_exit()
+    }
+
+    /// Sends SIGTERM and does not wait: for tests that watch what happens meanwhile.
+    pub fn begin_sigterm(&self) {
+        self.process.as_ref().expect("a running process").sigterm();
+    }
+
+    /// Waits for the end after [`App::begin_sigterm`]; the exit code.
+    pub fn wait_for_exit(&mut self) -> Option<i32> {
+        self.process.take().expect("a running process").wait()
+    }
+
+    /// What the server has logged so far.
+    pub fn log_text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
+    }
+
+    /// The single number that a query gives in its column `n`.
+    pub fn sql(&self, query: &str) -> i64 {
+        let numbers = self.database.numbers(query);
+        assert_eq!(numbers.len(), 1, "{query} gave {numbers:?}");
+        numbers[0]
+    }
+
+    /// All numbers that a query gives in its column `n`, in its order.
+    pub fn sql_list(&self, query: &str) -> Vec<i64> {
+        self.database.numbers(query)
+    }
+
+    /// All texts that a query gives in its column `t`, in its order.
+    pub fn sql_texts(&self, query: &str) -> Vec<String> {
+        self.database.texts(query)
+    }
+
+    /// Cuts the server off from PostgreSQL, or lets them find each other again.
+    pub fn set_database_reachable(&self, reachable: bool) {
+        self.database.set_reachable(reachable);
+    }
+
+    /// The test's own connection to the Redis tier, where there is one.
+    pub fn redis(&self) -> Option<redis::Connection> {
+        self.redis.as_ref().map(RedisTier::connect)
+    }
+
+    /// Empties the Redis tier, as a restart of Redis without persistence would.
+    pub fn flush_redis(&self) {
+        if let Some(mut link) = self.redis() {
+            redis::cmd("FLUSHDB").exec(&mut link).expect("FLUSHDB");
+        }
+    }
+
+    /// The current value of a Prometheus gauge or counter without labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.anonymous().get("/metrics").text();
+        let mut samples = text.lines().filter_map(|line| line.split_once(' '));
+        samples
+            .find(|(sample, _)| *sample == name)
+            .map(|(_, value)| value.parse().expect("a number"))
+    }
+
+    /// Waits until nothing is left to deliver: every fan-out and notification is done.
+    pub fn quiesce(&self) {
+        let asked = Instant::now();
+        loop {
+            let open = BACKGROUND.map(|name| (name, self.metric(name)));
+            if open.iter().all(|(_, value)| *value == Some(0.0)) {
+                return;
+            }
+            assert!(asked.elapsed() < QUIET_WITHIN, "busy after {QUIET_WITHIN:?}: {open:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Fails unless every denormalised count equals the number of rows it counts.
+    #[track_caller]
+    pub fn assert_counts_match_rows(&self) {
+        let wrong = |table: &str, count: &str, rows: &str| {
+            let deleted = if table == "tweets" { "deleted_at IS NULL AND" } else { "" };
+            let query = format!(
+                "SELECT count(*) AS n FROM {table} o WHERE {deleted} coalesce({count}, 0) <> \
+                 (SELECT count(*) FROM {rows})"
+            );
+            assert_eq!(self.sql(&query), 0, "{table} with a wrong {count}");
+        };
+        wrong("tweets", "comments_count", "comments c WHERE c.tweet_id = o.id");
+        wrong("tweets", "likes_count", "likes l WHERE l.kind = 1 AND l.object_id = o.id");
+        wrong("comments", "likes_count", "likes l WHERE l.kind = 2 AND l.object_id = o.id");
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("roost.log")
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the end of the server's log ---\n{}", tail(&self.log()));
+        }
+    }
+}
+
+/// The ids of list items, in order; `field` names the way to it, such as `tweet.id`.
+pub fn ids(items: &Value, field: &str) -> Vec<i64> {
+    let pointer = format!("/{}", field.replace('.', "/"));
+    let items = items.as_array().unwrap_or_else(|| panic!("not a list: {items}"));
+    let id = |item: &Value| item.pointer(&pointer).and_then(Value::as_i64);
+    items.iter().map(|item| id(item).unwrap_or_else(|| panic!("no {field} in {item}"))).collect()
+}

@@ -1,0 +1,80 @@
+//! What every test stands on: a running Roost, its clients, and a look behind it.
+//!
+//! - [`App`]: one process with a fresh database; restart it, kill it, ask it to stop.
+//! - [`Client`]: somebody in the story, with a cookie jar of their own.
+//! - [`Reply`]: an answer, already checked against what holds for every answer.
+//! - [`on_every_setup!`]: one body, three tests.
+
+mod actions;
+mod app;
+mod client;
+mod database;
+pub mod photo;
+mod process;
+mod raw;
+mod redis_tier;
+mod reply;
+pub mod shape;
+
+pub use actions::{id, text};
+pub use app::{App, PASSWORD, ids};
+pub use client::Client;
+pub use process::roost_command;
+pub use reply::Reply;
+pub use serde_json::{Value, json};
+
+/// What Roost stores its data in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// The embedded mode: a SQLite file in the data directory.
+    Sqlite,
+    /// PostgreSQL alone; also what production looks like while Redis is away.
+    Postgres,
+    /// PostgreSQL with the Redis tier.
+    PostgresRedis,
+}
+
+/// What a test body may ask for: a running app, or the set-up to start its own from.
+pub trait Given {
+    /// Makes it for one set-up.
+    fn given(setup: Setup) -> Self;
+}
+
+impl Given for Setup {
+    fn given(setup: Setup) -> Self {
+        setup
+    }
+}
+
+impl Given for App {
+    fn given(setup: Setup) -> Self {
+        App::on(setup).start()
+    }
+}
+
+/// Turns each named function into three tests: `name::sqlite`, `name::postgres` and
+/// `name::postgres_redis`. The bodies stay plain functions that rustfmt and the
+/// compiler see as they are; one that is not listed is dead code, which clippy refuses.
+macro_rules! on_every_setup {
+    ($($story:ident),+ $(,)?) => { $(
+        mod $story {
+            use crate::harness::{Given, Setup};
+
+            #[test]
+            fn sqlite() {
+                super::$story(Given::given(Setup::Sqlite));
+            }
+
+            #[test]
+            fn postgres() {
+                super::$story(Given::given(Setup::Postgres));
+            }
+
+            #[test]
+            fn postgres_redis() {
+                super::$story(Given::given(Setup::PostgresRedis));
+            }
+        }
+    )+ };
+}
+pub(crate) use on_every_setup;

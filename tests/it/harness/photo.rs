@@ -1,0 +1,80 @@
+//! Pictures made on the spot, honest and otherwise.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+
+/// A small picture in one of the accepted formats.
+pub fn picture(format: ImageFormat) -> Vec<u8> {
+    sized(format, 8, 6)
+}
+
+/// A small PNG.
+pub fn png() -> Vec<u8> {
+    picture(ImageFormat::Png)
+}
+
+/// A picture of a given size, all of one colour.
+pub fn sized(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let image =
+        DynamicImage::ImageRgb8(RgbImage::from_pixel(width, height, image::Rgb([200, 30, 60])));
+    image.write_to(&mut bytes, format).expect("encode a picture");
+    bytes.into_inner()
+}
+
+/// A valid small PNG that takes exactly `length` bytes, by a chunk that decoders skip.
+pub fn png_of_length(length: usize) -> Vec<u8> {
+    let mut bytes = png();
+    // Signature and header chunk come first; a chunk costs 12 bytes besides its data.
+    let after_header = 8 + 25;
+    let data = vec![0; length - bytes.len() - 12];
+    bytes.splice(after_header..after_header, chunk(*b"roSt", &data));
+    assert_eq!(bytes.len(), length);
+    bytes
+}
+
+/// A PNG whose header claims a size that its few bytes do not back: a decompression bomb's door.
+pub fn png_claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = png();
+    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    header.extend_from_slice(&bytes[24..29]);
+    bytes.splice(8..33, chunk(*b"IHDR", &header));
+    bytes
+}
+
+/// A JPEG that carries `secret` in an EXIF block, as phones put positions there.
+pub fn jpeg_with_exif(secret: &str) -> Vec<u8> {
+    let mut bytes = picture(ImageFormat::Jpeg);
+    let payload = [b"Exif\0\0MM\0*\0\0\0\x08\0\0", secret.as_bytes()].concat();
+    let length = u16::try_from(payload.len() + 2).expect("a short secret");
+    let block = [&[0xFF, 0xE1][..], &length.to_be_bytes(), &payload].concat();
+    bytes.splice(2..2, block);
+    bytes
+}
+
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).expect("a chunk of less than 4 GiB");
+    let body = [&kind[..], data].concat();
+    [&length.to_be_bytes()[..], &body, &crc32(&body).to_be_bytes()].concat()
+}
+
+/// The checksum that PNG puts on each chunk (ISO 3309, bit by bit: speed is no matter here).
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// A fixture that is broken in another way than it claims would let its test pass for nothing.
+#[test]
+fn pictures_are_what_they_claim_to_be() {
+    let size = |bytes: &[u8]| {
+        let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap();
+        reader.into_dimensions().unwrap()
+    };
+    assert_eq!(size(&png_claiming(50_000, 50_000)), (50_000, 50_000));
+    assert!(image::load_from_memory(&png_of_length(5000)).is_ok());
+    let jpeg = jpeg_with_exif("secret");
+    assert!(image::load_from_memory(&jpeg).is_ok());
+    assert!(jpeg.windows(6).any(|window| window == b"secret"));
+}

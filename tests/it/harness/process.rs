@@ -1,0 +1,111 @@
+//! One running `roost`: started on port 0, watched through its standard output,
+//! stopped by its own process id.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// The one line that tells where a server listens.
+const READY: &str = "Roost listens on ";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// The binary under test with no setting inherited from whoever runs the tests.
+pub fn roost_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roost"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("ROOST_")
+            || name_text == "DATABASE_URL"
+            || name_text == "REDIS_URL"
+        {
+            command.env_remove(&name);
+        }
+    }
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A server that has said it is ready.
+pub struct Process {
+    child: Child,
+    /// `http://127.0.0.1:PORT`, as printed.
+    pub url: String,
+}
+
+impl Process {
+    /// Starts the server and waits for its ready line; its log goes to the end of `log`.
+    pub fn start(environment: &[(String, String)], log: &Path) -> Self {
+        let log_file = File::options().create(true).append(true).open(log).expect("open the log");
+        let mut child = roost_command()
+            .arg("serve")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(log_file)
+            .spawn()
+            .expect("spawn roost");
+        let lines = BufReader::new(child.stdout.take().expect("piped stdout")).lines();
+        let (ready, wait) = mpsc::channel();
+        // Reads to the end, so that a server that goes on printing never blocks.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix(READY) {
+                    let _ = ready.send(url.trim_end_matches('/').to_owned());
+                }
+            }
+        });
+        match wait.recv_timeout(READY_WITHIN) {
+            Ok(url) => Self { child, url },
+            Err(error) => {
+                let _ = child.kill();
+                let status = child.wait();
+                panic!("roost was never ready ({error}, {status:?}); its log:\n{}", tail(log));
+            }
+        }
+    }
+
+    /// Kills without a warning, as a power cut would.
+    pub fn kill9(mut self) {
+        self.child.kill().expect("kill -9");
+        self.child.wait().expect("wait for the killed process");
+    }
+
+    /// Asks politely to stop.
+    pub fn sigterm(&self) {
+        // The crate forbids unsafe code, so the shell makes the call.
+        let kill = format!("kill -TERM {}", self.child.id());
+        let status = Command::new("sh").arg("-c").arg(&kill).status().expect("run sh");
+        assert!(status.success(), "{kill}");
+    }
+
+    /// Waits for its end; the exit code, or None when a signal ended it.
+    pub fn wait(mut self) -> Option<i32> {
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the process") {
+                return status.code();
+            }
+            assert!(asked.elapsed() < STOP_WITHIN, "still running {STOP_WITHIN:?} after SIGTERM");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already after kill9 and sigterm; then both calls fail, and rightly so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last lines of a log, for the report of a failed test.
+pub fn tail(log: &Path) -> String {
+    let text = std::fs::read(PathBuf::from(log)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

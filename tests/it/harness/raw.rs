@@ -1,0 +1,83 @@
+//! Hand-made bytes over TCP, for requests that no decent client would send.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::client::Client;
+use super::reply::Reply;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+impl Client {
+    /// Sends bytes as they are and reads until the server closes. The answer is not
+    /// [`Reply::checked`]: a request that is not HTTP is refused below the application.
+    #[track_caller]
+    pub fn raw(&self, bytes: &[u8]) -> Reply {
+        let address = self.base.read().unwrap().replace("http://", "");
+        let mut stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).expect("set a time limit");
+        stream.write_all(bytes).expect("send");
+        let mut answer = Vec::new();
+        // A server that refuses early may reset the connection after its answer.
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert!(!answer.is_empty(), "no answer: {error}");
+        }
+        parse(&answer)
+    }
+
+    /// A request line and headers by hand, with the jar's cookies; the rest of the bytes follow.
+    #[track_caller]
+    pub fn raw_request(&self, request_line: &str, headers: &[&str], body: &[u8]) -> Reply {
+        let mut lines = vec![format!("{request_line} HTTP/1.1"), "Host: localhost".to_owned()];
+        lines.push("Connection: close".to_owned());
+        let cookies = self.cookie_header();
+        if !cookies.is_empty() {
+            lines.push(format!("Cookie: {cookies}"));
+        }
+        lines.extend(headers.iter().map(|line| (*line).to_owned()));
+        let mut bytes = (lines.join("\r\n") + "\r\n\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        let mut reply = self.raw(&bytes);
+        reply.request = request_line.chars().take(120).collect();
+        reply
+    }
+}
+
+/// Takes an HTTP/1.1 answer apart.
+#[track_caller]
+fn parse(answer: &[u8]) -> Reply {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
+    let head = String::from_utf8(answer[..end].to_vec()).expect("a head in UTF-8");
+    let mut lines = head.split("\r\n");
+    let status_line = lines.next().expect("a status line");
+    let status = status_line.split(' ').nth(1).expect("a status").parse().expect("a number");
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").expect("name: value");
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        headers.append(name, HeaderValue::from_str(value).expect("a header value"));
+    }
+    let mut body = answer[end + 4..].to_vec();
+    if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        body = join_chunks(&body);
+    }
+    Reply { request: String::from("raw bytes"), status, body, headers }
+}
+
+fn join_chunks(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).expect("a chunk size");
+        let size = usize::from_str_radix(size, 16).expect("a chunk size in hexadecimal");
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(&rest[end + 2..end + 2 + size]);
+        rest = &rest[end + 2 + size + 2..];
+    }
+    body
+}
