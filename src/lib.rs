@@ -14,8 +14,6 @@ pub mod hydration;
 pub mod media;
 pub mod notifications;
 pub mod redis_tier;
-pub mod media;
-pub mod redis_tier;
 pub mod store;
 pub mod text;
 pub mod time;
