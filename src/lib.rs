@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail"))]
 
 pub mod accounts;
+pub mod actors;
 pub mod app;
 pub mod cache;
 pub mod cli;

@@ -28,8 +28,7 @@ mod transaction;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::channel;
-use actix::{Addr, ArbiterHandle, Context};
+use actix::{Addr, ArbiterHandle};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -44,6 +43,7 @@ pub use crate::store::likes::{LikeKey, LikeKind};
 
 use self::actor::{CounterActor, Flush, Submit};
 use self::committer::Committer;
+use crate::actors;
 
 /// Bounds of the counter.
 #[derive(Debug, Clone, Copy)]
@@ -194,10 +194,6 @@ fn start_actor(
     arbiter: &ArbiterHandle,
 ) -> Addr<CounterActor> {
     let (committer, remote) = (committer.clone(), remote.clone());
-    let (sender, receiver) = channel::channel(limits.queue + 1);
-    arbiter.spawn_fn(move || {
-        let context = Context::with_receiver(receiver);
-        actix::spawn(context.into_future(CounterActor::new(committer, remote, limits.batch)));
-    });
-    Addr::new(sender)
+    let mailbox = limits.queue + 1;
+    actors::start(arbiter, mailbox, move || CounterActor::new(committer, remote, limits.batch))
 }

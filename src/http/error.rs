@@ -186,20 +186,6 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<CounterError> for ApiError {
-    fn from(error: CounterError) -> Self {
-        match error {
-            CounterError::Refused(Refusal::Missing) => NOT_FOUND,
-            CounterError::Refused(Refusal::Forbidden) => NOT_YOURS,
-            CounterError::Refused(Refusal::KeyReused) => ApiError::IdempotencyConflict,
-            CounterError::Overloaded | CounterError::Unavailable => {
-                ApiError::Unavailable { retry_after: RETRY_AFTER_S }
-            }
-            CounterError::Failed => ApiError::Internal,
-        }
-    }
-}
-
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
@@ -219,6 +205,20 @@ impl From<PageError> for ApiError {
         match error {
             PageError::Timeline(_) => ApiError::Unavailable { retry_after: RETRY_AFTER_S },
             PageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CounterError> for ApiError {
+    fn from(error: CounterError) -> Self {
+        match error {
+            CounterError::Refused(Refusal::Missing) => NOT_FOUND,
+            CounterError::Refused(Refusal::Forbidden) => NOT_YOURS,
+            CounterError::Refused(Refusal::KeyReused) => ApiError::IdempotencyConflict,
+            CounterError::Overloaded | CounterError::Unavailable => {
+                ApiError::Unavailable { retry_after: RETRY_AFTER_S }
+            }
+            CounterError::Failed => ApiError::Internal,
         }
     }
 }

@@ -159,6 +159,22 @@ impl Fields {
         self.files.iter().any(|file| file.field == name)
     }
 
+    /// Feeds everything that was sent to `take`, in an order that does not depend on how it was
+    /// sent: names and values, then files.
+    pub fn digest(&self, take: &mut impl FnMut(&[u8])) {
+        let mut names: Vec<&String> = self.values.keys().collect();
+        names.sort_unstable();
+        for name in names {
+            take(name.as_bytes());
+            take(self.values[name].to_string().as_bytes());
+        }
+        for file in &self.files {
+            take(file.field.as_bytes());
+            take(file.file_name.as_bytes());
+            take(&file.bytes);
+        }
+    }
+
     fn from_json(body: &[u8]) -> Result<Fields, ApiError> {
         // The parser has its own limit of nesting (128) and refuses lone surrogates and
         // whatever follows the value.

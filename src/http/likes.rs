@@ -9,7 +9,6 @@ use super::auth::WithLogin;
 use super::fields::Fields;
 use super::routing::{Access, resource};
 use crate::counter::{Counter, CounterError, LikeKey, LikeKind, Refusal};
-use crate::hydration::pages::Hydrator;
 use crate::hydration::users::Users;
 use crate::store::Db;
 use crate::store::likes;
@@ -88,7 +87,7 @@ fn write_like(out: &mut Vec<u8>, user_json: &str, created_at: Timestamp) {
 pub async fn write_latest(
     out: &mut Vec<u8>,
     db: &Db,
-    hydrator: &Hydrator,
+    users: &Users,
     tweet_id: i64,
 ) -> Result<(), ApiError> {
     let rows = db
@@ -97,7 +96,7 @@ pub async fn write_latest(
         })
         .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
-    let users = hydrator.users.many(&ids).await?;
+    let users = users.many(&ids).await?;
     out.push(b'[');
     for (place, row) in rows.iter().enumerate() {
         if place > 0 {

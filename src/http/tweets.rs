@@ -154,7 +154,7 @@ async fn detail(
     body.extend_from_slice(b",\"comments\":");
     comments::write_first(&mut body, &db, &hydrator, id, viewer).await?;
     body.extend_from_slice(b",\"likes\":");
-    likes::write_latest(&mut body, &db, &hydrator, id).await?;
+    likes::write_latest(&mut body, &db, &hydrator.users, id).await?;
     body.push(b'}');
     let response = conventions::revalidated(&request, &body, viewer.is_some());
     Ok(conventions::with_body(response, body))
