@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail"))]
 
 pub mod accounts;
+pub mod actors;
 pub mod app;
 pub mod cache;
 pub mod cli;
@@ -13,8 +14,6 @@ pub mod http;
 pub mod hydration;
 pub mod media;
 pub mod notifications;
-pub mod redis_tier;
-pub mod media;
 pub mod redis_tier;
 pub mod store;
 pub mod text;

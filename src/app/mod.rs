@@ -1,6 +1,7 @@
 //! The composition root: builds the parts of a node, runs it, and stops it in order.
 
 mod background;
+mod counts;
 mod parts;
 mod publish;
 mod server;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use actix::Arbiter;
 use actix_web::web;
 
-use super::publish::{CountPublisher, Publisher};
+use super::counts::{CountTeller, RedisCounts};
+use super::publish::Publisher;
 use crate::accounts::Accounts;
 use crate::config::Config;
-use crate::counter::Counter;
+use crate::counter::{Counter, DbStore, Limits, Neighbours};
 use crate::fanout::{Writer, WriterConfig};
 use crate::http::friendships::FriendLists;
 use crate::http::proxies::TrustedProxies;
@@ -104,14 +105,17 @@ impl Parts {
             Arc::new(publisher),
             writers.clone(),
         );
-        let counts = CountPublisher {
+        let teller = CountTeller {
             tweets: tweets.clone(),
-            liked: liked.clone(),
-            redis: redis.clone(),
             notifications: notifications.clone(),
         };
-        let counter =
-            Counter::start(db.clone(), clock.clone(), redis.clone(), Arc::new(counts), writers);
+        let neighbours = Neighbours {
+            store: Arc::new(DbStore::new(db.clone(), clock.clone())),
+            sinks: vec![Arc::new(teller), liked.clone()],
+            remote: Arc::new(RedisCounts(redis.clone())),
+            guard: Arc::new(RedisCounts(redis.clone())),
+        };
+        let counter = Counter::start(neighbours, Limits::default(), writers);
         let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
         let accounts =
             Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
@@ -158,7 +162,7 @@ impl Parts {
 
     /// Writes what is under way and closes, in the order of dependence.
     pub async fn finish(&self) {
-        self.counter.finish().await;
+        self.counter.flush().await;
         self.writer.finish().await;
         if let Err(error) = self.notifications.drain().await {
             tracing::warn!(%error, "notifications wait in their outbox for the next start");

@@ -88,6 +88,3 @@ fn list_pushes(effects: &Effects) -> Vec<(ListKey, Entry)> {
     let single = effects.pushes.iter().map(|(key, entry)| (ListKey::from(*key), *entry));
     single.chain(delivered).collect()
 }
-
-/// x
-pub(super) struct CountPublisher { pub(super) tweets: Arc<Tweets>, pub(super) liked: Arc<LikedFlags>, pub(super) redis: RedisTier, pub(super) notifications: crate::notifications::Notifications }

@@ -13,7 +13,8 @@ use super::operation::{Answer, Liked, NewComment, Operation, Refusal};
 use crate::store::counts::Delta;
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::likes::{LikeKey, LikeKind};
-use crate::store::notification_outbox::{NewNotice, Verb};
+use crate::store::notifications::Verb;
+use crate::store::outbox::NewNotice;
 use crate::time::Timestamp;
 
 /// What a batch touches: ids in lock order, each once.
@@ -152,11 +153,7 @@ impl Plan {
 }
 
 /// Resolves `operations` in their order against what was found. `now` gives increasing times.
-pub fn plan(
-    operations: &[Operation],
-    found: &Found,
-    now: &mut dyn FnMut() -> Timestamp,
-) -> Plan {
+pub fn plan(operations: &[Operation], found: &Found, now: &mut dyn FnMut() -> Timestamp) -> Plan {
     let mut walk = Walk {
         found,
         now,
@@ -222,7 +219,8 @@ impl<'a> Walk<'a> {
         if !self.found.tweets.contains_key(&new.tweet_id) {
             return Err(Refusal::Missing);
         }
-        let newest = self.newest.get(&new.tweet_id).or(self.found.newest_comment.get(&new.tweet_id));
+        let newest =
+            self.newest.get(&new.tweet_id).or(self.found.newest_comment.get(&new.tweet_id));
         let after_newest = newest.map_or(Timestamp::MIN, |newest| Timestamp(newest.0 + 1));
         let created_at = (self.now)().max(after_newest);
         self.newest.insert(new.tweet_id, created_at);
@@ -301,7 +299,7 @@ impl<'a> Walk<'a> {
             self.plan.likes_removed.extend(before.map(|at| (key, at)));
             if let Some(at) = after {
                 self.plan.likes_added.push((key, at));
-                self.notify(owner, key.user_id, Verb::of_like(key.kind), key.object_id, at);
+                self.notify(owner, key.user_id, verb_of(key.kind), key.object_id, at);
             }
         }
         for added in self.plan.comments_added.clone() {
@@ -310,7 +308,7 @@ impl<'a> Walk<'a> {
                 && let Some(owner) = self.found.tweets.get(&added.tweet_id)
             {
                 let (tweet, at) = (added.tweet_id, added.created_at);
-                self.notify(*owner, new.user_id, Verb::Commented, tweet, at);
+                self.notify(*owner, new.user_id, Verb::CommentedTweet, tweet, at);
             }
         }
         for id in &self.plan.comments_removed {
@@ -329,6 +327,13 @@ impl<'a> Walk<'a> {
                 NewNotice { recipient_id: owner, actor_id: actor, verb, target_id, created_at: at };
             self.plan.notices.push(notice);
         }
+    }
+}
+
+fn verb_of(kind: LikeKind) -> Verb {
+    match kind {
+        LikeKind::Tweet => Verb::LikedTweet,
+        LikeKind::Comment => Verb::LikedComment,
     }
 }
 

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::ops::{Op, Outcome, WriteError};
 
 /// Operations that may wait; more are refused at once.
-const QUEUE: usize = 8_192;
+pub(super) const QUEUE: usize = 8_192;
 
 /// Operations of one transaction.
 const GROUP: usize = 256;
@@ -126,7 +126,6 @@ impl Actor for WriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(QUEUE);
         ctx.run_interval(LOOK_EVERY, |actor, ctx| {
             if !actor.busy && actor.tasks == Tasks::None {
                 actor.tasks = Tasks::Look;

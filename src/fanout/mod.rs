@@ -18,7 +18,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, ArbiterHandle, Context};
+use actix::{Addr, ArbiterHandle};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -26,8 +26,9 @@ pub use self::commit::WriterConfig;
 pub use self::effects::{Audience, Delivered, Effects, Finished, Removed};
 pub use self::ops::{Idempotent, Op, Outcome, Post, Posted, WriteError};
 
-use self::actor::{Finish, Submit, WriterActor};
+use self::actor::{Finish, QUEUE, Submit, WriterActor};
 use self::core::Core;
+use crate::actors;
 use crate::redis_tier::RedisTier;
 use crate::store::Db;
 use crate::time::Clock;
@@ -105,7 +106,5 @@ impl Inner {
 
 fn start(core: &Arc<Core>, arbiter: &ArbiterHandle) -> Addr<WriterActor> {
     let core = core.clone();
-    WriterActor::start_in_arbiter(arbiter, move |_: &mut Context<WriterActor>| {
-        WriterActor::new(core)
-    })
+    actors::start(arbiter, QUEUE, move || WriterActor::new(core))
 }

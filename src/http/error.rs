@@ -6,6 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::counter::{CounterError, Refusal};
 use crate::fanout::WriteError;
 use crate::hydration::pages::PageError;
 use crate::store::StoreError;
@@ -204,6 +205,20 @@ impl From<PageError> for ApiError {
         match error {
             PageError::Timeline(_) => ApiError::Unavailable { retry_after: RETRY_AFTER_S },
             PageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CounterError> for ApiError {
+    fn from(error: CounterError) -> Self {
+        match error {
+            CounterError::Refused(Refusal::Missing) => NOT_FOUND,
+            CounterError::Refused(Refusal::Forbidden) => NOT_YOURS,
+            CounterError::Refused(Refusal::KeyReused) => ApiError::IdempotencyConflict,
+            CounterError::Overloaded | CounterError::Unavailable => {
+                ApiError::Unavailable { retry_after: RETRY_AFTER_S }
+            }
+            CounterError::Failed => ApiError::Internal,
         }
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::{ApiError, form};
 use budget::Held;
 
 /// Longest JSON or URL-encoded body, and longest text of a multipart body in total, in bytes.
@@ -78,10 +78,11 @@ impl Fields {
     /// As [`Fields::text`], telling what is absent or null from what is no text.
     ///
     /// # Errors
-    /// The field's complaint, for a JSON array or object.
+    /// The field's complaint, for a JSON array, object or boolean.
     pub fn text_or_error(&self, name: &'static str) -> Result<Option<Cow<'_, str>>, ApiError> {
         match self.value(name) {
             None => Ok(None),
+            Some(Value::Bool(_)) => Err(ApiError::field(name, "Not a valid string.")),
             Some(_) => match self.text(name) {
                 Some(text) => Ok(Some(text)),
                 None => Err(ApiError::field(name, "Not a valid string.")),
@@ -139,6 +140,22 @@ impl Fields {
         self.files.iter().any(|file| file.field == name)
     }
 
+    /// Feeds everything that was sent to `take`, in an order that does not depend on how it was
+    /// sent: names and values, then files.
+    pub fn digest(&self, take: &mut impl FnMut(&[u8])) {
+        let mut names: Vec<&String> = self.values.keys().collect();
+        names.sort_unstable();
+        for name in names {
+            take(name.as_bytes());
+            take(self.values[name].to_string().as_bytes());
+        }
+        for file in &self.files {
+            take(file.field.as_bytes());
+            take(file.file_name.as_bytes());
+            take(&file.bytes);
+        }
+    }
+
     fn from_json(body: &[u8]) -> Result<Fields, ApiError> {
         // The parser has its own limit of nesting (128) and refuses lone surrogates and
         // whatever follows the value.
@@ -148,9 +165,7 @@ impl Fields {
     }
 
     fn from_form(body: &[u8]) -> Result<Fields, ApiError> {
-        // As the URL standard says, what is not UTF-8 is replaced, not refused.
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body)
-            .map_err(|_| ApiError::Malformed("Form parse error.".into()))?;
+        let pairs = form::pairs(body).ok_or(ApiError::Malformed("Form parse error.".into()))?;
         let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
         Ok(Fields { values, files: Vec::new() })
     }

@@ -10,6 +10,8 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
+use super::auth;
+
 
 
 /// Longest request id that is taken from a client.
@@ -109,7 +111,7 @@ fn record<B>(response: &ServiceResponse<B>, id: &HeaderValue, took: Duration) {
     .increment(1);
     metrics::histogram!("roost_http_request_seconds", "route" => route.clone())
         .record(took.as_secs_f64());
-    let user_id: Option<i64> = None;
+    let user_id = auth::known_user(request);
     let took_us = took.as_micros() as u64;
     let request_id = id.to_str().unwrap_or("");
     if status >= 500 {

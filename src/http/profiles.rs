@@ -20,8 +20,7 @@ use crate::text;
 
 const NICKNAME: Length = Length { min: 1, max: 200 };
 
-const NOT_YOURS: ApiError =
-    ApiError::Forbidden("You do not have permission to access this object");
+const NOT_YOURS: ApiError = ApiError::Forbidden("You do not have permission to access this object");
 
 /// Registers the routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -130,9 +129,8 @@ async fn store(
     change: Change,
 ) -> Result<Option<Editable>, StoreError> {
     let picture = change.avatar_url.clone();
-    let stored = db
-        .write("profile_change", move |conn| Ok(profiles::change(conn, user_id, &change)?))
-        .await;
+    let stored =
+        db.write("profile_change", move |conn| Ok(profiles::change(conn, user_id, &change)?)).await;
     let unused = match &stored {
         Ok(found) => found.is_none(),
         Err(StoreError::OutcomeUnknown(_)) => false,

@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError};
 
-use super::ApiError;
+use super::{ApiError, auth};
 
 /// Who may use a path at all. It decides which refusal comes first: on a login-only path an
 /// anonymous wrong method is 403, on a public one 405.
@@ -18,9 +18,11 @@ pub enum Access {
 
 /// A path with its fallback. `allow` lists its methods, as in the `Allow` header.
 pub fn resource(path: &str, access: Access, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| {
-        let _ = access;
-        async move { method_not_allowed(&request, allow) }
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        if access == Access::Login && auth::identity(&request).await?.is_none() {
+            return Err(ApiError::NotAuthenticated);
+        }
+        Ok(method_not_allowed(&request, allow))
     }))
 }
 

@@ -81,7 +81,7 @@ async fn create(
     }
     let author = hydrator.users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
     let uploads = files.iter().map(|file| (file.file_name.as_str(), file.bytes.clone()));
-    let photo_urls = media.store_photos(uploads).await.map_err(|_| ApiError::Internal)?;
+    let photo_urls = media.store_photos(uploads).await.map_err(|error| error.into_api("files"))?;
     let view = NewTweetView { author, content: content.clone(), photo_urls: photo_urls.clone() };
     let idempotent = key.map(|key| {
         let view = view.clone();
@@ -154,7 +154,7 @@ async fn detail(
     body.extend_from_slice(b",\"comments\":");
     comments::write_first(&mut body, &db, &hydrator, id, viewer).await?;
     body.extend_from_slice(b",\"likes\":");
-    likes::write_latest(&mut body, &db, &hydrator, id).await?;
+    likes::write_latest(&mut body, &db, &hydrator.users, id).await?;
     body.push(b'}');
     let response = conventions::revalidated(&request, &body, viewer.is_some());
     Ok(conventions::with_body(response, body))

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ApiError;
+use super::{ApiError, form};
 use crate::time::Timestamp;
 use crate::timeline::Range;
 
@@ -35,9 +35,9 @@ impl Params {
         if query.split('&').count() > MOST {
             return Err(ApiError::Malformed("Too many parameters.".into()));
         }
-        serde_urlencoded::from_str(query)
+        form::pairs(query.as_bytes())
             .map(Params)
-            .map_err(|_| ApiError::Malformed("The query string is malformed.".into()))
+            .ok_or(ApiError::Malformed("The query string is malformed.".into()))
     }
 
     /// The value of a parameter.
@@ -98,15 +98,18 @@ impl Params {
     /// # Errors
     /// 400 with the parameter's name for each value that is not acceptable.
     pub fn page(&self, page_size: usize, list_limit: usize) -> Result<PageRequest, ApiError> {
-        let older_than = self.cursor("created_at__lt")?;
-        let newer_than = self.cursor("created_at__gt")?;
-        let size = match self.number("page_size")? {
+        let mut complaints = Complaints::default();
+        let older_than = complaints.hear(self.cursor("created_at__lt"))?;
+        let newer_than = complaints.hear(self.cursor("created_at__gt"))?;
+        let size = match complaints.hear(self.number("page_size"))? {
             Some(size) if size > LARGEST_PAGE => {
-                return Err(ApiError::field("page_size", Cow::from("At most 100.")));
+                complaints.add("page_size", "At most 100.");
+                page_size
             }
             Some(size) => size,
             None => page_size,
         };
+        complaints.none()?;
         let is_poll = newer_than.is_some() && older_than.is_none();
         Ok(PageRequest {
             range: Range {
@@ -115,6 +118,31 @@ impl Params {
             },
             size: if is_poll { list_limit } else { size },
         })
+    }
+}
+
+/// Complaints about several parameters, told together.
+#[derive(Default)]
+struct Complaints(Vec<(&'static str, Cow<'static, str>)>);
+
+impl Complaints {
+    fn add(&mut self, name: &'static str, text: &'static str) {
+        self.0.push((name, text.into()));
+    }
+
+    /// The value; a complaint is kept for later. Other errors are passed on.
+    fn hear<T>(&mut self, result: Result<Option<T>, ApiError>) -> Result<Option<T>, ApiError> {
+        match result {
+            Err(ApiError::Validation(complaints)) => {
+                self.0.extend(complaints);
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn none(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::Validation(self.0)) }
     }
 }
 

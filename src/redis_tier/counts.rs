@@ -12,7 +12,7 @@ use super::{RedisTier, TierError};
 const COUNTS_PER_SCRIPT: usize = 256;
 
 /// Scripts in one pipeline, which has one deadline.
-const SCRIPTS_PER_CALL: usize = 8;
+const SCRIPTS_PER_CALL: usize = 4;
 
 /// Counts as a transaction has left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

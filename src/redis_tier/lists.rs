@@ -16,7 +16,7 @@ const LEASE_MS: u64 = 60_000;
 const LISTS_PER_SCRIPT: usize = 256;
 
 /// Scripts in one pipeline, which has one deadline.
-const SCRIPTS_PER_CALL: usize = 8;
+const SCRIPTS_PER_CALL: usize = 4;
 
 /// Commands in one pipeline of removals.
 pub(super) const KEYS_PER_CALL: usize = 512;

@@ -9,7 +9,7 @@ use diesel::sql_types::BigInt;
 
 use super::likes::{self, LikeKind};
 use super::schema::{comments, tweets};
-use super::{Conn, ROWS_PER_STATEMENT};
+use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
 
 /// A comment.

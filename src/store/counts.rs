@@ -12,7 +12,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType, Text};
 
 use super::schema::{comments, tweets};
-use super::{Conn, ROWS_PER_STATEMENT};
+use super::{Conn, ROWS_PER_STATEMENT, on};
 
 /// A tweet that exists and is locked until the end of the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, HasSqlType, Text};
 
 use super::schema::idempotency_keys;
-use super::{Conn, ROWS_PER_STATEMENT, StoreError};
+use super::{Conn, ROWS_PER_STATEMENT, StoreError, on};
 use crate::time::Timestamp;
 
 /// How long an answer is kept, in microseconds.

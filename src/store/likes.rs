@@ -7,7 +7,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType, SmallInt};
 
 use super::schema::likes;
-use super::{Conn, ROWS_PER_STATEMENT};
+use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
 
 /// What a like is attached to.

@@ -25,6 +25,7 @@ mod manager;
 pub mod migrations;
 pub mod newsfeeds;
 pub mod notifications;
+pub mod outbox;
 mod pool;
 pub mod profiles;
 pub mod purge;

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 
 /// Messages that may wait for one timeline. A thousand first readers of a cold timeline wait
 /// for one load, so it must be more than that.
-const MAILBOX: usize = 4096;
+pub(super) const MAILBOX: usize = 4096;
 
 /// A load that takes longer is given up; its readers get an error and the next one tries again.
 const LOAD_LIMIT: Duration = Duration::from_secs(12);
@@ -141,10 +141,6 @@ impl TimelineActor {
 
 impl Actor for TimelineActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Drop for TimelineActor {

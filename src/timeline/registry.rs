@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, ArbiterHandle, Context};
+use actix::{Addr, Arbiter, ArbiterHandle};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use super::actor::{Change, Gauge, Read, TimelineActor, Total};
+use super::actor::{Change, Gauge, MAILBOX, Read, TimelineActor, Total};
 use super::source::{LoadedFrom, TimelineSource};
 use super::window::Found;
 use super::{Entry, Range, Slice, TimelineError, TimelineKey};
+use crate::actors;
 
 const SHARDS: usize = 64;
 
@@ -236,11 +237,9 @@ impl Timelines {
             self.inner.total.clone(),
         );
         let arbiters = self.inner.arbiters.read();
-        let addr = if arbiters.is_empty() {
-            actor.start()
-        } else {
-            let chosen = spread(key) as usize % arbiters.len();
-            TimelineActor::start_in_arbiter(&arbiters[chosen], |_: &mut Context<_>| actor)
+        let addr = match arbiters.len() {
+            0 => actors::start(&Arbiter::current(), MAILBOX, || actor),
+            count => actors::start(&arbiters[spread(key) as usize % count], MAILBOX, || actor),
         };
         Resident { addr, gauge }
     }

@@ -1,0 +1,141 @@
+//! A store that delays, fails and panics when told to.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::counter::{
+    Answer, BatchStore, Changes, CommitError, Committed, Doubt, Fate, LikeKey, Liked, Operation,
+    Part, Refusal, TransactionHook,
+};
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// The user whose likes break a constraint.
+pub(super) const POISONED: i64 = 666;
+
+/// What the next transaction does instead of succeeding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Fails and has not happened.
+    Unavailable,
+    /// Happens; the answer is lost. The number is how often its fate is still open.
+    LostAnswer(usize),
+    /// Does not happen; nor does an answer come.
+    LostRequest,
+    /// Panics.
+    Panic,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) likes: HashSet<LikeKey>,
+    pub(super) batches: Vec<usize>,
+    pub(super) faults: VecDeque<Fault>,
+}
+
+/// Likes in memory. Each transaction waits for a turn.
+pub(super) struct FakeStore {
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) turns: Arc<Semaphore>,
+}
+
+impl FakeStore {
+    /// A store whose transactions take no time.
+    pub(super) fn fast() -> Arc<FakeStore> {
+        Self::with_turns(Semaphore::MAX_PERMITS)
+    }
+
+    /// A store whose transactions wait until the test gives them a turn.
+    pub(super) fn with_turns(turns: usize) -> Arc<FakeStore> {
+        let turns = Arc::new(Semaphore::new(turns));
+        Arc::new(FakeStore { state: Arc::default(), turns })
+    }
+
+    pub(super) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().faults.extend(faults);
+    }
+
+    pub(super) fn batches(&self) -> Vec<usize> {
+        self.state.lock().batches.clone()
+    }
+}
+
+impl BatchStore for FakeStore {
+    fn commit(
+        &self,
+        part: Part,
+        _: TransactionHook,
+    ) -> BoxFuture<'static, Result<Committed, CommitError>> {
+        let (state, turns) = (self.state.clone(), self.turns.clone());
+        Box::pin(async move {
+            turns.acquire().await.expect("never closed").forget();
+            let mut state = state.lock();
+            state.batches.push(part.operations().len());
+            let fault = state.faults.pop_front();
+            match fault {
+                Some(Fault::Unavailable) => {
+                    return Err(CommitError::Not(StoreError::Unavailable("down".into())));
+                }
+                Some(Fault::LostRequest) => {
+                    return Err(CommitError::Unknown(Box::new(FakeDoubt { open: 0, fate: None })));
+                }
+                Some(Fault::Panic) => panic!("the store panics, as the test has asked"),
+                Some(Fault::LostAnswer(_)) | None => {}
+            }
+            let done = state.carry_out(part.operations()).map_err(CommitError::Not)?;
+            match fault {
+                Some(Fault::LostAnswer(open)) => {
+                    Err(CommitError::Unknown(Box::new(FakeDoubt { open, fate: Some(done) })))
+                }
+                _ => Ok(done),
+            }
+        })
+    }
+}
+
+impl State {
+    fn carry_out(&mut self, operations: &[Operation]) -> Result<Committed, StoreError> {
+        let mut done = Committed { answers: Vec::new(), changes: Changes::default() };
+        let mut likes = self.likes.clone();
+        for operation in operations {
+            done.answers.push(match operation {
+                Operation::Like(key) if key.user_id == POISONED => {
+                    return Err(StoreError::Query(diesel::result::Error::NotFound));
+                }
+                Operation::Like(key) => {
+                    let created = likes.insert(*key);
+                    done.changes.likes.push((*key, true));
+                    Ok(Answer::Liked(Liked { created_at: Timestamp(1), created }))
+                }
+                Operation::Unlike(key) => {
+                    done.changes.likes.push((*key, false));
+                    Ok(Answer::Unliked(likes.remove(key)))
+                }
+                _ => Err(Refusal::Missing),
+            });
+        }
+        self.likes = likes;
+        Ok(done)
+    }
+}
+
+struct FakeDoubt {
+    open: usize,
+    fate: Option<Committed>,
+}
+
+impl Doubt for FakeDoubt {
+    fn settle(&mut self) -> BoxFuture<'_, Result<Fate, StoreError>> {
+        let fate = if self.open > 0 {
+            self.open -= 1;
+            Fate::Open
+        } else {
+            self.fate.take().map_or(Fate::NotCommitted, Fate::Committed)
+        };
+        Box::pin(std::future::ready(Ok(fate)))
+    }
+}

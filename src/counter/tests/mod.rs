@@ -1,0 +1,4 @@
+mod actor;
+mod database;
+mod fake;
+mod model;

@@ -1,0 +1,257 @@
+//! The one transaction of a batch. The number of its statements depends on the kinds of
+//! operations in the batch, not on how many there are.
+
+use std::collections::{BTreeSet, HashMap};
+
+use diesel::QueryResult;
+
+use super::batch::{CommentTarget, Found, Kept, Plan, Planned, PlannedComment, Wanted, plan};
+use super::operation::{Answer, Commented, NewComment, Operation, Refusal};
+use super::sink::Changes;
+use super::store::Committed;
+use crate::store::comments::{self, CommentRow, NewCommentRow};
+use crate::store::idempotency::{self, KeptResponse};
+use crate::store::likes::{self, LikeKey};
+use crate::store::{Conn, StoreError, counts, outbox};
+use crate::time::{Clock, Timestamp};
+
+/// A transaction that is ready to commit.
+pub(super) struct Written {
+    pub(super) committed: Committed,
+    /// Tells later whether it has committed; `None` if it has written nothing.
+    pub(super) witness: Option<Witness>,
+}
+
+/// What tells whether a transaction has committed.
+#[derive(Debug, Clone)]
+pub(super) enum Witness {
+    /// Its number, on Postgres.
+    Transaction(String),
+    /// A row that is there, or is not, only if it has.
+    Row(RowWitness),
+}
+
+/// See [`Witness::Row`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RowWitness {
+    LikeAdded(LikeKey, Timestamp),
+    LikeRemoved(LikeKey, Timestamp),
+    CommentAdded(i64),
+    CommentRemoved(i64),
+}
+
+impl RowWitness {
+    /// Whether the transaction has committed.
+    pub(super) fn is_there(self, conn: &mut Conn<'_>) -> QueryResult<bool> {
+        let like =
+            |conn: &mut Conn<'_>, key, at| Ok(likes::existing(conn, &[key])?.contains(&(key, at)));
+        let comment = |conn: &mut Conn<'_>, id| Ok(!comments::tweets_of(conn, &[id])?.is_empty());
+        match self {
+            RowWitness::LikeAdded(key, at) => like(conn, key, at),
+            RowWitness::LikeRemoved(key, at) => Ok(!like(conn, key, at)?),
+            RowWitness::CommentAdded(id) => comment(conn, id),
+            RowWitness::CommentRemoved(id) => Ok(!comment(conn, id)?),
+        }
+    }
+}
+
+/// Carries out the operations up to the commit.
+///
+/// # Errors
+/// Those of the statements; [`StoreError::Conflict`] when rows have changed under the locks,
+/// which only a writer can do that does not take them. The transaction is then run again.
+pub(super) fn run(
+    conn: &mut Conn<'_>,
+    operations: &[Operation],
+    clock: &Clock,
+) -> Result<Written, StoreError> {
+    let started = clock.now();
+    let (found, number) = find(conn, &Wanted::by(operations), started)?;
+    let plan = plan(operations, &found, &mut || clock.now());
+    if plan.is_empty() {
+        let answers = answers(operations, &plan, &[]);
+        return Ok(Written {
+            committed: Committed { answers, changes: Changes::default() },
+            witness: None,
+        });
+    }
+    let mut changes = Changes::default();
+    write_likes(conn, &plan, &mut changes)?;
+    let added = write_comments(conn, operations, &plan, &mut changes)?;
+    changes.tweets = counts::apply_to_tweets(conn, &plan.tweet_deltas)?;
+    expect(changes.tweets.len(), plan.tweet_deltas.len(), "tweets")?;
+    changes.comments = counts::apply_to_comments(conn, &plan.comment_deltas)?;
+    expect(changes.comments.len(), plan.comment_deltas.len(), "comments")?;
+    outbox::insert(conn, &plan.notices)?;
+    idempotency::insert(conn, &answers_to_keep(&added), started)?;
+    let witness = number.map_or_else(
+        || row_witness(&plan, &added).map(Witness::Row),
+        |number| Some(Witness::Transaction(number)),
+    );
+    let answers = answers(operations, &plan, &added);
+    Ok(Written { committed: Committed { answers, changes }, witness })
+}
+
+/// Locks what the batch touches and reads it. Also gives the transaction's number (Postgres).
+fn find(
+    conn: &mut Conn<'_>,
+    wanted: &Wanted<'_>,
+    now: Timestamp,
+) -> Result<(Found, Option<String>), StoreError> {
+    let mut found = Found::default();
+    let mut number = None;
+    let mut tweets: BTreeSet<i64> = wanted.tweets.clone();
+    if !wanted.doomed.is_empty() {
+        let of = comments::tweets_of(conn, &list(&wanted.doomed))?;
+        tweets.extend(of.into_iter().map(|(_, tweet_id)| tweet_id));
+    }
+    if !tweets.is_empty() {
+        let (locked, named) = counts::lock_tweets(conn, &list(&tweets))?;
+        found.tweets = locked.into_iter().map(|tweet| (tweet.id, tweet.user_id)).collect();
+        number = named;
+    }
+    if !wanted.comments.is_empty() {
+        let (locked, named) = counts::lock_comments(conn, &list(&wanted.comments))?;
+        found.comments = locked
+            .into_iter()
+            .map(|row| (row.id, CommentTarget { tweet_id: row.tweet_id, user_id: row.user_id }))
+            .collect();
+        number = number.or(named);
+    }
+    found.likes = likes::existing(conn, &list(&wanted.likes))?.into_iter().collect();
+    if !wanted.commented.is_empty() {
+        found.newest_comment =
+            comments::newest(conn, &list(&wanted.commented))?.into_iter().collect();
+    }
+    found.kept = idempotency::find(conn, &list(&wanted.keys), now)?
+        .into_iter()
+        .map(|kept| {
+            let KeptResponse { user_id, key, response } = kept;
+            ((user_id, key.key), Kept { fingerprint: key.fingerprint, response })
+        })
+        .collect();
+    Ok((found, number))
+}
+
+fn list<T: Copy>(set: &BTreeSet<T>) -> Vec<T> {
+    set.iter().copied().collect()
+}
+
+fn write_likes(conn: &mut Conn<'_>, plan: &Plan, changes: &mut Changes) -> Result<(), StoreError> {
+    let removed: Vec<LikeKey> = plan.likes_removed.iter().map(|(key, _)| *key).collect();
+    expect(likes::delete(conn, &removed)?, removed.len(), "likes to remove")?;
+    expect(likes::insert(conn, &plan.likes_added)?, plan.likes_added.len(), "likes to add")?;
+    changes.likes.extend(removed.into_iter().map(|key| (key, false)));
+    changes.likes.extend(plan.likes_added.iter().map(|(key, _)| (*key, true)));
+    Ok(())
+}
+
+/// A comment that has been inserted, and the answer if it is rendered to be kept.
+struct Added {
+    row: CommentRow,
+    kept: Option<KeptResponse>,
+}
+
+fn write_comments(
+    conn: &mut Conn<'_>,
+    operations: &[Operation],
+    plan: &Plan,
+    changes: &mut Changes,
+) -> Result<Vec<Added>, StoreError> {
+    let new: Vec<(&PlannedComment, &NewComment)> = plan
+        .comments_added
+        .iter()
+        .filter_map(|planned| match &operations[planned.operation] {
+            Operation::AddComment(new) => Some((planned, new)),
+            _ => None,
+        })
+        .collect();
+    let rows: Vec<NewCommentRow> = new
+        .iter()
+        .map(|(planned, new)| NewCommentRow {
+            tweet_id: new.tweet_id,
+            user_id: new.user_id,
+            content: new.content.clone(),
+            created_at: planned.created_at,
+            likes_count: 0,
+        })
+        .collect();
+    // The order of returned rows is nowhere promised; a comment's moment is unique per tweet.
+    let ids: HashMap<(i64, Timestamp), i64> = comments::insert(conn, &rows)?
+        .into_iter()
+        .map(|(tweet_id, created_at, id)| ((tweet_id, created_at), id))
+        .collect();
+    expect(ids.len(), rows.len(), "comments to add")?;
+    let added = new
+        .into_iter()
+        .filter_map(|(planned, new)| {
+            let id = *ids.get(&(new.tweet_id, planned.created_at))?;
+            Some(Added::new(id, planned.created_at, new))
+        })
+        .collect();
+    if !plan.comments_removed.is_empty() {
+        let removed = comments::delete(conn, &plan.comments_removed)?;
+        expect(removed, plan.comments_removed.len(), "comments to remove")?;
+        changes.removed_comments = plan.comments_removed.clone();
+    }
+    Ok(added)
+}
+
+impl Added {
+    fn new(id: i64, created_at: Timestamp, new: &NewComment) -> Added {
+        let row = CommentRow {
+            id,
+            tweet_id: new.tweet_id,
+            user_id: new.user_id,
+            content: new.content.clone(),
+            created_at,
+            likes_count: 0,
+        };
+        let kept = new.idempotency.as_ref().map(|idempotent| KeptResponse {
+            user_id: new.user_id,
+            key: idempotent.key.clone(),
+            response: (idempotent.render)(&row),
+        });
+        Added { row, kept }
+    }
+
+    fn answer(&self) -> Answer {
+        Answer::Commented(match &self.kept {
+            Some(kept) => Commented::Body(kept.response.clone()),
+            None => Commented::Row(self.row.clone()),
+        })
+    }
+}
+
+fn answers_to_keep(added: &[Added]) -> Vec<KeptResponse> {
+    added.iter().filter_map(|added| added.kept.clone()).collect()
+}
+
+fn answers(operations: &[Operation], plan: &Plan, added: &[Added]) -> Vec<Result<Answer, Refusal>> {
+    debug_assert_eq!(operations.len(), plan.answers.len());
+    plan.answers
+        .iter()
+        .map(|planned| match planned {
+            Planned::Answer(answer) => Ok(answer.clone()),
+            Planned::Refused(refusal) => Err(*refusal),
+            Planned::Kept(body) => Ok(Answer::Commented(Commented::Body(body.clone()))),
+            Planned::Comment(place) => Ok(added[*place].answer()),
+        })
+        .collect()
+}
+
+fn row_witness(plan: &Plan, added: &[Added]) -> Option<RowWitness> {
+    let like_added = plan.likes_added.first().map(|(key, at)| RowWitness::LikeAdded(*key, *at));
+    like_added
+        .or(plan.likes_removed.first().map(|(key, at)| RowWitness::LikeRemoved(*key, *at)))
+        .or(added.first().map(|added| RowWitness::CommentAdded(added.row.id)))
+        .or(plan.comments_removed.first().map(|id| RowWitness::CommentRemoved(*id)))
+}
+
+/// The deltas come from rows that really changed, or the transaction is run again.
+fn expect(rows: usize, planned: usize, what: &str) -> Result<(), StoreError> {
+    if rows == planned {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(format!("{rows} {what} instead of {planned}")))
+}
