@@ -29,6 +29,7 @@ use crate::store::{Db, DbConfig};
 /// Every setting is a flag and an environment variable: see `roost serve --help`.
 #[derive(Debug, Parser)]
 #[command(name = "roost", version, propagate_version = true, max_term_width = 100)]
+#[command(override_usage = "roost [COMMAND] [OPTIONS]")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
