@@ -139,7 +139,7 @@ fn one_line(error: &clap::Error) -> String {
             text.lines().skip(1).map_while(|line| line.strip_prefix("  ")).collect();
         line = format!("{line} {}", missing.join(" "));
     }
-    if let Some(variable) = error.get(ContextKind::InvalidArg).and_then(|arg| variable_of(arg)) {
+    if let Some(variable) = error.get(ContextKind::InvalidArg).and_then(variable_of) {
         line = format!("{line} (setting {variable})");
     }
     debug_assert!(error.source().is_none() || !line.is_empty());
