@@ -68,7 +68,8 @@ pub(super) fn bind(
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))
             .configure(http::configure);
-        let app = if own_metrics { app } else { app.configure(http::operations::configure_metrics) };
+        let app =
+            if own_metrics { app } else { app.configure(http::operations::configure_metrics) };
         app.default_service(web::to(http::conventions::unknown_path))
     })
     .workers(workers)

@@ -13,7 +13,7 @@ use super::Status;
 use super::progress::Progress;
 
 /// Users of one question. The feeds of so many are compared at once.
-const USERS_PER_STEP: i64 = 500;
+const USERS_PER_STEP: i64 = 2_000;
 
 /// Tweets or comments of one question.
 const OBJECTS_PER_STEP: i64 = 10_000;

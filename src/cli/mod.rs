@@ -29,6 +29,7 @@ use crate::store::{Db, DbConfig};
 /// Every setting is a flag and an environment variable: see `roost serve --help`.
 #[derive(Debug, Parser)]
 #[command(name = "roost", version, propagate_version = true, max_term_width = 100)]
+#[command(override_usage = "roost [COMMAND] [OPTIONS]")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -138,7 +139,7 @@ fn one_line(error: &clap::Error) -> String {
             text.lines().skip(1).map_while(|line| line.strip_prefix("  ")).collect();
         line = format!("{line} {}", missing.join(" "));
     }
-    if let Some(variable) = error.get(ContextKind::InvalidArg).and_then(|arg| variable_of(arg)) {
+    if let Some(variable) = error.get(ContextKind::InvalidArg).and_then(variable_of) {
         line = format!("{line} (setting {variable})");
     }
     debug_assert!(error.source().is_none() || !line.is_empty());

@@ -69,11 +69,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no such user, or the database cannot be reached.
 pub fn one(db: &Db, user: i64) -> anyhow::Result<Repaired> {
-    let found = db.read_blocking(|conn| {
-        Ok(repair::ids_of_user(conn, Table::Users, user, 0, 1)?)
-    })?;
+    let found =
+        db.read_blocking(|conn| Ok(repair::ids_of_user(conn, Table::Users, user, 0, 1)?))?;
     ensure!(!found.is_empty(), "there is no user {user}");
-    let mut repaired = Repaired { profiles: people(db, IdRange::one(user))?, ..Repaired::default() };
+    let mut repaired =
+        Repaired { profiles: people(db, IdRange::one(user))?, ..Repaired::default() };
     repaired.tweets = objects_of(db, user, Table::Tweets, repair::tweets)?;
     repaired.comments = objects_of(db, user, Table::Comments, repair::comments)?;
     Ok(repaired)
@@ -106,12 +106,7 @@ fn people(db: &Db, range: IdRange) -> Result<usize, StoreError> {
     Ok(profiles)
 }
 
-fn objects(
-    db: &Db,
-    what: &'static str,
-    last: i64,
-    recount: Recount,
-) -> Result<usize, StoreError> {
+fn objects(db: &Db, what: &'static str, last: i64, recount: Recount) -> Result<usize, StoreError> {
     let mut progress = Progress::start(what, last as u64);
     let mut repaired = 0;
     for range in IdRange::steps(last, OBJECTS_PER_STEP) {
@@ -127,8 +122,8 @@ fn objects_of(db: &Db, user: i64, table: Table, recount: Recount) -> Result<usiz
     let mut after = 0;
     loop {
         let limit = OBJECTS_PER_STEP as usize;
-        let ids = db
-            .read_blocking(|conn| Ok(repair::ids_of_user(conn, table, user, after, limit)?))?;
+        let ids =
+            db.read_blocking(|conn| Ok(repair::ids_of_user(conn, table, user, after, limit)?))?;
         repaired += step(db, |conn| {
             let mut repaired = 0;
             for id in &ids {

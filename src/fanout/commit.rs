@@ -36,8 +36,7 @@ pub(super) fn commit(
     ops: &[Arc<Op>],
 ) -> Result<(Vec<Outcome>, Effects), StoreError> {
     let mut moments = clock::reserve(conn, now, ops.len())?;
-    let dated: Vec<(&Op, Timestamp)> =
-        ops.iter().map(|op| (op.as_ref(), moments.take())).collect();
+    let dated: Vec<(&Op, Timestamp)> = ops.iter().map(|op| (op.as_ref(), moments.take())).collect();
     let mut effects = Effects::default();
     let mut posts = PostGroup::write(conn, now, &dated, &mut effects)?;
     let mut outcomes = Vec::with_capacity(ops.len());
@@ -162,4 +161,3 @@ fn unfollow(
     }
     Ok(Outcome::Unfollowed(true))
 }
-

@@ -65,8 +65,9 @@ fn step(
         TaskKind::Retract => retract(conn, task, at, share, effects)?,
         TaskKind::Sweep => sweep(conn, task, effects)?,
         TaskKind::Backfill => backfill(conn, config, task, effects)?,
-        TaskKind::CountTweets => recount::count_tweets(conn, task.progress, task.until_key, share)?
-            .into(),
+        TaskKind::CountTweets => {
+            recount::count_tweets(conn, task.progress, task.until_key, share)?.into()
+        }
         TaskKind::CountComments => {
             recount::count_comments(conn, task.progress, task.until_key, share)?.into()
         }
@@ -170,8 +171,7 @@ fn retract(
 
 fn sweep(conn: &mut Conn<'_>, task: &Task, effects: &mut Effects) -> QueryResult<Progress> {
     let before = Timestamp(task.progress);
-    let (rows, rest) =
-        newsfeeds::sweep(conn, task.reader_id, task.author_id, before, SWEEP_ROWS)?;
+    let (rows, rest) = newsfeeds::sweep(conn, task.reader_id, task.author_id, before, SWEEP_ROWS)?;
     if rows > 0 {
         effects.changed.push(TimelineKey::Home(task.reader_id));
     }

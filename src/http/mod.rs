@@ -21,6 +21,7 @@ pub mod operations;
 pub mod profiles;
 pub mod proxies;
 pub mod routing;
+pub mod stream;
 pub mod tweets;
 pub mod window;
 
@@ -32,6 +33,7 @@ pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
         .configure(profiles::configure)
         .configure(tweets::configure)
         .configure(newsfeeds::configure)
+        .configure(stream::configure)
         .configure(friendships::configure)
         .configure(comments::configure)
         .configure(likes::configure)

@@ -241,13 +241,15 @@ const GAPS: &str = "\
         ON tweets.id = missing.tweet AND tweets.user_id = fanout_tasks.author_id \
         WHERE finished_at IS NULL AND reader_id = missing.reader)";
 
+/// The range is repeated for the friendships, so that Postgres reads them once per range and
+/// does not walk the followers of each entry's author.
 const STRANGERS: &str = "\
     SELECT n.user_id AS subject, n.tweet_id AS detail, CAST(NULL AS BIGINT) AS expected, \
     t.user_id AS found FROM newsfeeds n JOIN tweets t ON t.id = n.tweet_id \
     WHERE n.user_id > $1 AND n.user_id <= $2 AND t.user_id <> n.user_id \
     AND t.deleted_at IS NULL \
-    AND NOT EXISTS (SELECT 1 FROM friendships f \
-        WHERE f.from_user_id = n.user_id AND f.to_user_id = t.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM friendships f WHERE f.from_user_id > $1 \
+        AND f.from_user_id <= $2 AND f.from_user_id = n.user_id AND f.to_user_id = t.user_id) \
     AND NOT EXISTS (SELECT 1 FROM fanout_tasks k WHERE k.finished_at IS NULL \
         AND k.reader_id = n.user_id AND k.author_id = t.user_id)";
 

@@ -13,7 +13,7 @@ mod source;
 mod window;
 
 pub use entry::{Entry, Range, TimelineKey};
-pub use registry::{Timelines, TimelinesConfig};
+pub use registry::{Subscription, Timelines, TimelinesConfig};
 pub use source::{EntryStore, Loaded, LoadedFrom, TieredSource, TimelineSource};
 pub use window::{Found, Window};
 

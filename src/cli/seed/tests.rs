@@ -177,7 +177,10 @@ fn rebuilding_puts_every_count_right() {
 #[test]
 fn one_user_is_rebuilt_and_nobody_else() {
     for test in seeded() {
-        execute(&test.db, "UPDATE tweets SET likes_count = 99; UPDATE profiles SET tweets_count = 97");
+        execute(
+            &test.db,
+            "UPDATE tweets SET likes_count = 99; UPDATE profiles SET tweets_count = 97",
+        );
         let repaired = rebuild::one(&test.db, 1).unwrap();
         assert_eq!(repaired.profiles, 1);
         let left: u64 = totals(&test.db).iter().map(|(_, total)| total).sum();
