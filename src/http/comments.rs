@@ -1,32 +1,26 @@
 //! `/api/comments/`: write, list, edit, delete.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
-use serde_json::value::RawValue;
 
-use super::auth::{LoggedIn, MaybeLoggedIn};
+use super::auth::{LoggedIn, MaybeLoggedIn, WithLogin};
 use super::error::{NOT_FOUND, NOT_YOURS};
 use super::fields::Fields;
 use super::routing::{Access, resource};
 use super::window::{Params, path_id};
-use super::{ApiError, idempotency};
+use super::{ApiError, conventions, idempotency};
 use crate::config::Config;
-use crate::counter::{
-    Commented, Counter, CounterError, Idempotent, LikeKind, NewComment, Refusal,
-};
-use crate::hydration::liked::LikedFlags;
+use crate::counter::{Commented, Counter, CounterError, Idempotent, LikeKind, NewComment, Refusal};
 use crate::hydration::pages::Hydrator;
-use crate::hydration::users::{UserCard, Users};
-use crate::store::comments::CommentRow;
-use crate::store::{Db, comments};
+use crate::hydration::users::UserCard;
+use crate::store::Db;
+use crate::store::comments::{self, CommentRow};
 use crate::text;
-use crate::time::Timestamp;
 
-/// Comments on a page, and on a tweet's own page.
+/// Comments on a page unless the client asks for fewer; also the most.
 const PAGE_SIZE: usize = 100;
 
 /// Registers the resources.
@@ -44,29 +38,103 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     );
 }
 
+async fn list(
+    request: HttpRequest,
+    MaybeLoggedIn(viewer): MaybeLoggedIn,
+    hydrator: web::Data<Hydrator>,
+    db: web::Data<Db>,
+) -> Result<HttpResponse, ApiError> {
+    let params = Params::parse(request.query_string())?;
+    let tweet_id = params.required_id("tweet_id")?;
+    let after = params.cursor("created_at__gt")?;
+    let size = match params.number("page_size")? {
+        Some(size) if size > PAGE_SIZE => {
+            return Err(ApiError::field("page_size", "At most 100."));
+        }
+        Some(size) => size,
+        None => PAGE_SIZE,
+    };
+    let viewer = viewer.map(|viewer| viewer.user_id);
+    // One more than is shown tells whether there is a next page.
+    let mut rows = db
+        .read("comments.page", move |conn| {
+            Ok(comments::page(conn, tweet_id, after, size as i64 + 1)?)
+        })
+        .await?;
+    let has_next = rows.len() > size;
+    rows.truncate(size);
+    let mut body = b"{\"comments\":".to_vec();
+    write_comments(&mut body, &hydrator, &rows, viewer).await?;
+    body.extend_from_slice(b",\"has_next_page\":");
+    body.extend_from_slice(if has_next { b"true}" } else { b"false}" });
+    let response = conventions::revalidated(&request, &body, viewer.is_some());
+    Ok(conventions::with_body(response, body))
+}
+
 async fn create(
     request: HttpRequest,
-    LoggedIn(me): LoggedIn,
-    fields: Fields,
+    WithLogin(me, fields): WithLogin<Fields>,
+    hydrator: web::Data<Hydrator>,
     counter: web::Data<Counter>,
-    users: web::Data<Users>,
     config: web::Data<Config>,
 ) -> Result<HttpResponse, ApiError> {
     fields.require(&["tweet_id", "content"])?;
-    let tweet_id = fields.id("tweet_id").unwrap_or(Err(NOT_FOUND))?;
-    let content = content(&fields, &config)?;
-    let author = users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
-    let for_render = author.clone();
-    let idempotency = idempotency::key(&request, &fields)?.map(|key| Idempotent {
-        key,
-        render: Box::new(move |row: &CommentRow| new_comment(row, &for_render)),
-    });
+    let tweet_id = fields.id("tweet_id").ok_or(ApiError::Missing(vec!["tweet_id"]))?;
+    let (tweet_id, content) = both(tweet_id, content(&fields, &config))?;
+    let key = idempotency::key(&request, &fields)?;
+    let author = hydrator.users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
+    let renderer = author.clone();
+    let idempotency =
+        key.map(|key| Idempotent { key, render: Box::new(move |row| render_new(row, &renderer)) });
     let new = NewComment { user_id: me.user_id, tweet_id, content, idempotency };
-    let body = match counter.add_comment(new).await.map_err(on_tweet)? {
-        Commented::Row(row) => new_comment(&row, &author),
-        Commented::Body(body) => body,
+    let body = match counter.add_comment(new).await {
+        Ok(Commented::Row(row)) => render_new(&row, &author),
+        Ok(Commented::Body(body)) => body,
+        Err(CounterError::Refused(Refusal::Missing)) => {
+            return Err(ApiError::field("message", "tweet does not exist"));
+        }
+        Err(error) => return Err(error.into()),
     };
     Ok(HttpResponse::build(StatusCode::CREATED).content_type("application/json").body(body))
+}
+
+async fn edit(
+    path: web::Path<String>,
+    WithLogin(me, fields): WithLogin<Fields>,
+    hydrator: web::Data<Hydrator>,
+    db: web::Data<Db>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let id = path_id(&path)?;
+    let row = db.read("comments.find", move |conn| Ok(comments::find(conn, id)?)).await?;
+    if row.ok_or(NOT_FOUND)?.user_id != me.user_id {
+        return Err(NOT_YOURS);
+    }
+    fields.require(&["content"])?;
+    let content = content(&fields, &config)?;
+    // The owner never changes, so only the comment's being there is checked again.
+    let row = db
+        .write("comments.edit", move |conn| {
+            if !comments::set_content(conn, id, &content)? {
+                return Ok(None);
+            }
+            Ok(comments::find(conn, id)?)
+        })
+        .await?
+        .ok_or(NOT_FOUND)?;
+    let mut list = Vec::with_capacity(512);
+    write_comments(&mut list, &hydrator, &[row], Some(me.user_id)).await?;
+    let one = list[1..list.len() - 1].to_vec();
+    Ok(HttpResponse::Ok().content_type("application/json").body(one))
+}
+
+async fn delete(
+    path: web::Path<String>,
+    LoggedIn(me): LoggedIn,
+    counter: web::Data<Counter>,
+) -> Result<HttpResponse, ApiError> {
+    counter.delete_comment(me.user_id, path_id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(json!({ "success": true })))
 }
 
 fn content(fields: &Fields, config: &Config) -> Result<String, ApiError> {
@@ -75,162 +143,86 @@ fn content(fields: &Fields, config: &Config) -> Result<String, ApiError> {
         .map_err(|complaint| ApiError::field("content", complaint))
 }
 
-fn on_tweet(error: CounterError) -> ApiError {
-    match error {
-        CounterError::Refused(Refusal::Missing) => {
-            ApiError::field("message", "tweet does not exist")
+/// Both values, or the complaints about both.
+fn both<A, B>(one: Result<A, ApiError>, other: Result<B, ApiError>) -> Result<(A, B), ApiError> {
+    match (one, other) {
+        (Err(ApiError::Validation(mut all)), Err(ApiError::Validation(more))) => {
+            all.extend(more);
+            Err(ApiError::Validation(all))
         }
-        other => other.into(),
+        (one, other) => Ok((one?, other?)),
     }
 }
 
-/// C of a comment that nobody can have liked yet.
-fn new_comment(row: &CommentRow, author: &Arc<UserCard>) -> String {
-    CommentView::new(row, author, false)
-        .and_then(|view| serde_json::to_string(&view).map_err(|_| ApiError::Internal))
-        .unwrap_or_default()
+/// C of a comment that has just been written: nobody has liked it yet.
+fn render_new(row: &CommentRow, author: &Arc<UserCard>) -> String {
+    let mut body = Vec::with_capacity(512);
+    write_comment(&mut body, row, &author.json, false);
+    String::from_utf8_lossy(&body).into_owned()
 }
 
-async fn list(
-    request: HttpRequest,
-    MaybeLoggedIn(viewer): MaybeLoggedIn,
-    db: web::Data<Db>,
-    users: web::Data<Users>,
-    liked: web::Data<LikedFlags>,
-) -> Result<HttpResponse, ApiError> {
-    let params = Params::parse(request.query_string())?;
-    let tweet_id = params.required_id("tweet_id")?;
-    let after = params.cursor("created_at__gt")?;
-    let mut rows = load(&db, tweet_id, after, PAGE_SIZE + 1).await?;
-    let has_next_page = rows.len() > PAGE_SIZE;
-    rows.truncate(PAGE_SIZE);
-    let viewer = viewer.map(|viewer| viewer.user_id);
-    let comments = views(&rows, &users, &liked, viewer).await?;
-    Ok(HttpResponse::Ok().json(json!({ "comments": comments, "has_next_page": has_next_page })))
+/// Writes C.
+fn write_comment(out: &mut Vec<u8>, row: &CommentRow, user_json: &str, has_liked: bool) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(digits.format(row.id).as_bytes());
+    out.extend_from_slice(b",\"tweet_id\":");
+    out.extend_from_slice(digits.format(row.tweet_id).as_bytes());
+    out.extend_from_slice(b",\"user\":");
+    out.extend_from_slice(user_json.as_bytes());
+    out.extend_from_slice(b",\"content\":");
+    out.extend_from_slice(serde_json::Value::from(row.content.as_str()).to_string().as_bytes());
+    out.extend_from_slice(b",\"created_at\":\"");
+    row.created_at.write_iso(out);
+    out.extend_from_slice(b"\",\"likes_count\":");
+    out.extend_from_slice(digits.format(row.likes_count).as_bytes());
+    out.extend_from_slice(b",\"has_liked\":");
+    out.extend_from_slice(if has_liked { b"true}" } else { b"false}" });
 }
 
-async fn edit(
-    path: web::Path<String>,
-    LoggedIn(me): LoggedIn,
-    fields: Fields,
-    db: web::Data<Db>,
-    users: web::Data<Users>,
-    liked: web::Data<LikedFlags>,
-    config: web::Data<Config>,
-) -> Result<HttpResponse, ApiError> {
-    let id = path_id(&path)?;
-    own(&db, id, me.user_id).await?;
-    fields.require(&["content"])?;
-    let content = content(&fields, &config)?;
-    let row = db
-        .write("comments.set_content", move |conn| {
-            comments::set_content(conn, id, &content)?;
-            Ok(comments::find(conn, id)?)
-        })
-        .await?
-        .ok_or(NOT_FOUND)?;
-    let rows = [row];
-    let mut shown = views(&rows, &users, &liked, Some(me.user_id)).await?;
-    Ok(HttpResponse::Ok().json(shown.pop().ok_or(NOT_FOUND)?))
-}
-
-/// The comment, if it is there and the user's own.
-async fn own(db: &Db, id: i64, user_id: i64) -> Result<CommentRow, ApiError> {
-    let found = db.read("comments.find", move |conn| Ok(comments::find(conn, id)?)).await?;
-    match found {
-        None => Err(NOT_FOUND),
-        Some(row) if row.user_id != user_id => Err(NOT_YOURS),
-        Some(row) => Ok(row),
-    }
-}
-
-async fn delete(
-    path: web::Path<String>,
-    LoggedIn(me): LoggedIn,
-    counter: web::Data<Counter>,
-) -> Result<HttpResponse, ApiError> {
-    let id = path_id(&path)?;
-    counter.delete_comment(me.user_id, id).await?;
-    Ok(HttpResponse::Ok().json(json!({ "success": true })))
-}
-
-/// C
-#[derive(serde::Serialize)]
-struct CommentView<'a> {
-    id: i64,
-    tweet_id: i64,
-    user: Box<RawValue>,
-    content: &'a str,
-    created_at: Timestamp,
-    likes_count: i64,
-    has_liked: bool,
-}
-
-impl<'a> CommentView<'a> {
-    fn new(row: &'a CommentRow, author: &UserCard, has_liked: bool) -> Result<Self, ApiError> {
-        Ok(CommentView {
-            id: row.id,
-            tweet_id: row.tweet_id,
-            user: RawValue::from_string(author.json.to_string())
-                .map_err(|_| ApiError::Internal)?,
-            content: &row.content,
-            created_at: row.created_at,
-            likes_count: row.likes_count,
-            has_liked,
-        })
-    }
-}
-
-async fn load(
-    db: &Db,
-    tweet_id: i64,
-    after: Option<Timestamp>,
-    limit: usize,
-) -> Result<Vec<CommentRow>, ApiError> {
-    let rows = db
-        .read("comments.page", move |conn| {
-            Ok(comments::page(conn, tweet_id, after, limit as i64)?)
-        })
-        .await?;
-    Ok(rows)
-}
-
-/// Rows with their authors and the viewer's likes, each from one batched look-up.
-async fn views<'a>(
-    rows: &'a [CommentRow],
-    users: &Users,
-    liked: &LikedFlags,
+/// Writes comments as a JSON array, as `viewer` sees them.
+async fn write_comments(
+    out: &mut Vec<u8>,
+    hydrator: &Hydrator,
+    rows: &[CommentRow],
     viewer: Option<i64>,
-) -> Result<Vec<CommentView<'a>>, ApiError> {
+) -> Result<(), ApiError> {
     let authors: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
-    let authors = users.many(&authors).await?;
+    let users = hydrator.users.many(&authors).await?;
     let liked = match viewer {
         Some(viewer) => {
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            liked.liked(viewer, LikeKind::Comment, &ids).await?
+            hydrator.liked.liked(viewer, LikeKind::Comment, &ids).await?
         }
-        None => HashSet::new(),
+        None => Default::default(),
     };
-    rows.iter()
-        .filter_map(|row| {
-            let author = authors.get(&row.user_id)?;
-            Some(CommentView::new(row, author, liked.contains(&row.id)))
-        })
-        .collect()
+    out.push(b'[');
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        let user = users.get(&row.user_id).map_or("null", |user| &user.json);
+        write_comment(out, row, user, liked.contains(&row.id));
+    }
+    out.push(b']');
+    Ok(())
 }
 
-/// Writes the first comments of a tweet, oldest first, as a JSON list.
+/// Writes the first 100 comments of a tweet as a JSON array, oldest first.
 ///
 /// # Errors
-/// When the database is needed and cannot be read.
+/// As [`Db::read`].
 pub async fn write_first(
-    body: &mut Vec<u8>,
+    out: &mut Vec<u8>,
     db: &Db,
     hydrator: &Hydrator,
     tweet_id: i64,
     viewer: Option<i64>,
 ) -> Result<(), ApiError> {
-    let rows = load(db, tweet_id, None, PAGE_SIZE).await?;
-    let shown = views(&rows, &hydrator.users, &hydrator.liked, viewer).await?;
-    serde_json::to_writer(body, &shown).map_err(|_| ApiError::Internal)
+    let rows = db
+        .read("comments.page", move |conn| {
+            Ok(comments::page(conn, tweet_id, None, PAGE_SIZE as i64)?)
+        })
+        .await?;
+    write_comments(out, hydrator, &rows, viewer).await
 }

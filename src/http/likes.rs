@@ -1,72 +1,68 @@
-//! `/api/likes/`: like a tweet or a comment, and take it back.
+//! `/api/likes/`: like and cancel, on tweets and comments.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::ApiError;
-use super::auth::LoggedIn;
+use super::auth::WithLogin;
 use super::fields::Fields;
 use super::routing::{Access, resource};
 use crate::counter::{Counter, CounterError, LikeKey, LikeKind, Refusal};
-use crate::hydration::users::{UserCard, Users};
-use crate::store::{Db, likes};
+use crate::hydration::users::Users;
+use crate::store::Db;
+use crate::store::likes;
 use crate::time::Timestamp;
 
-/// Likes shown on a tweet's page.
-const SHOWN_WITH_TWEET: i64 = 100;
+/// Likes shown with a tweet.
+const SHOWN: i64 = 100;
 
 /// Registers the resources.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(resource("/api/likes/", Access::Login, "POST").route(web::post().to(create)))
+    cfg.service(resource("/api/likes/", Access::Login, "POST").route(web::post().to(like)))
         .service(
             resource("/api/likes/cancel/", Access::Login, "POST").route(web::post().to(cancel)),
         );
 }
 
-async fn create(
-    LoggedIn(me): LoggedIn,
-    fields: Fields,
+async fn like(
+    WithLogin(me, fields): WithLogin<Fields>,
     counter: web::Data<Counter>,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, ApiError> {
     let key = target(me.user_id, &fields)?;
-    let user = users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
-    let liked = counter.like(key).await.map_err(on_target)?;
-    let view = LikeView::new(&user, liked.created_at)?;
-    Ok(HttpResponse::build(StatusCode::CREATED).json(view))
+    let liker = users.one(me.user_id).await?.ok_or(ApiError::NotAuthenticated)?;
+    let liked = counter.like(key).await.map_err(no_target)?;
+    let mut body = Vec::with_capacity(128);
+    write_like(&mut body, &liker.json, liked.created_at);
+    Ok(HttpResponse::build(StatusCode::CREATED).content_type("application/json").body(body))
 }
 
 async fn cancel(
-    LoggedIn(me): LoggedIn,
-    fields: Fields,
+    WithLogin(me, fields): WithLogin<Fields>,
     counter: web::Data<Counter>,
 ) -> Result<HttpResponse, ApiError> {
     let key = target(me.user_id, &fields)?;
-    let deleted = i32::from(counter.unlike(key).await.map_err(on_target)?);
-    Ok(HttpResponse::Ok().json(json!({ "success": true, "deleted": deleted })))
+    let was_there = counter.unlike(key).await.map_err(no_target)?;
+    Ok(HttpResponse::Ok().json(json!({ "success": true, "deleted": i32::from(was_there) })))
 }
 
-/// What the request is about.
 fn target(user_id: i64, fields: &Fields) -> Result<LikeKey, ApiError> {
     fields.require(&["content_type", "object_id"])?;
     let kind = match fields.text_or_error("content_type")?.as_deref() {
         Some("tweet") => LikeKind::Tweet,
         Some("comment") => LikeKind::Comment,
-        _ => {
-            return Err(ApiError::field(
-                "content_type",
-                "Select a valid choice: tweet or comment.",
-            ));
+        other => {
+            let shown: String = other.unwrap_or_default().chars().take(100).collect();
+            let complaint = format!("\"{shown}\" is not a valid choice.");
+            return Err(ApiError::field("content_type", complaint));
         }
     };
-    let absent = || Err(ApiError::Missing(vec!["object_id"]));
-    let object_id = fields.id("object_id").unwrap_or_else(absent)?;
+    let object_id = fields.id("object_id").ok_or(ApiError::Missing(vec!["object_id"]))??;
     Ok(LikeKey { user_id, kind, object_id })
 }
 
-fn on_target(error: CounterError) -> ApiError {
+fn no_target(error: CounterError) -> ApiError {
     match error {
         CounterError::Refused(Refusal::Missing) => {
             ApiError::field("object_id", "Object does not exist")
@@ -75,41 +71,40 @@ fn on_target(error: CounterError) -> ApiError {
     }
 }
 
-/// L
-#[derive(serde::Serialize)]
-struct LikeView {
-    user: Box<RawValue>,
-    created_at: Timestamp,
+/// Writes L.
+fn write_like(out: &mut Vec<u8>, user_json: &str, created_at: Timestamp) {
+    out.extend_from_slice(b"{\"user\":");
+    out.extend_from_slice(user_json.as_bytes());
+    out.extend_from_slice(b",\"created_at\":\"");
+    created_at.write_iso(out);
+    out.extend_from_slice(b"\"}");
 }
 
-impl LikeView {
-    fn new(user: &UserCard, created_at: Timestamp) -> Result<LikeView, ApiError> {
-        let user =
-            RawValue::from_string(user.json.to_string()).map_err(|_| ApiError::Internal)?;
-        Ok(LikeView { user, created_at })
-    }
-}
-
-/// Writes the newest likes of a tweet, newest first, as a JSON list.
+/// Writes the latest 100 likes of a tweet as a JSON array, newest first.
 ///
 /// # Errors
-/// When the database is needed and cannot be read.
+/// As [`Db::read`].
 pub async fn write_latest(
-    body: &mut Vec<u8>,
+    out: &mut Vec<u8>,
     db: &Db,
     users: &Users,
     tweet_id: i64,
 ) -> Result<(), ApiError> {
     let rows = db
         .read("likes.newest_of", move |conn| {
-            Ok(likes::newest_of(conn, LikeKind::Tweet, tweet_id, SHOWN_WITH_TWEET)?)
+            Ok(likes::newest_of(conn, LikeKind::Tweet, tweet_id, SHOWN)?)
         })
         .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
-    let cards = users.many(&ids).await?;
-    let views: Vec<LikeView> = rows
-        .iter()
-        .filter_map(|row| Some(LikeView::new(cards.get(&row.user_id)?, row.created_at)))
-        .collect::<Result<_, _>>()?;
-    serde_json::to_writer(body, &views).map_err(|_| ApiError::Internal)
+    let users = users.many(&ids).await?;
+    out.push(b'[');
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        let user = users.get(&row.user_id).map_or("null", |user| &user.json);
+        write_like(out, user, row.created_at);
+    }
+    out.push(b']');
+    Ok(())
 }
