@@ -52,11 +52,7 @@ impl RedisTier {
     ///
     /// # Errors
     /// When the tier cannot say.
-    pub async fn without_expiry(
-        &self,
-        family: Family,
-        ids: &[i64],
-    ) -> Result<Vec<i64>, TierError> {
+    pub async fn without_expiry(&self, family: Family, ids: &[i64]) -> Result<Vec<i64>, TierError> {
         const FOR_EVER: Value = Value::Int(-1);
         let mut found = Vec::new();
         for call in ids.chunks(KEYS_PER_STEP) {
