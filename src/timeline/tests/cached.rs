@@ -63,11 +63,8 @@ async fn a_poll_for_more_than_the_cache_holds_is_complete() {
 #[actix_rt::test]
 async fn over_budget_the_least_recently_used_leave_memory() {
     let source = FakeSource::new([3, 2, 1]);
-    let config = TimelinesConfig {
-        list_limit: 10,
-        resident_entries: 9,
-        idle: Duration::from_secs(3600),
-    };
+    let config =
+        TimelinesConfig { list_limit: 10, resident_entries: 9, idle: Duration::from_secs(3600) };
     let timelines = Timelines::new(config, Arc::new(Handle(source.clone())));
     for user in 1..=4 {
         timelines.page(TimelineKey::Home(user), Range::ALL, 5).await.unwrap();
@@ -86,8 +83,7 @@ async fn over_budget_the_least_recently_used_leave_memory() {
 #[actix_rt::test]
 async fn idle_timelines_leave_memory() {
     let source = FakeSource::new([1]);
-    let config =
-        TimelinesConfig { list_limit: 10, resident_entries: 1_000, idle: Duration::ZERO };
+    let config = TimelinesConfig { list_limit: 10, resident_entries: 1_000, idle: Duration::ZERO };
     let timelines = Timelines::new(config, Arc::new(Handle(source.clone())));
     first(&timelines, 5).await;
     tokio::time::sleep(Duration::from_millis(2)).await;

@@ -111,11 +111,7 @@ async fn pass(breakpoint: &Semaphore) {
 struct Handle(Arc<FakeSource>);
 
 impl TimelineSource for Handle {
-    fn load(
-        &self,
-        _: TimelineKey,
-        limit: usize,
-    ) -> BoxFuture<'static, Result<Loaded, StoreError>> {
+    fn load(&self, _: TimelineKey, limit: usize) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         let source = self.0.clone();
         Box::pin(async move {
             source.loads.fetch_add(1, Ordering::SeqCst);

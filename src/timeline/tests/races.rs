@@ -132,7 +132,9 @@ async fn a_failed_load_answers_all_who_wait_and_the_next_read_recovers() {
     let waiting = join_all((0..100).map(|_| timelines.page(HOME, Range::ALL, 5))).await;
     let refused =
         |result: &Result<_, TimelineError>| matches!(result, Err(TimelineError::Unavailable(_)));
-    assert!(waiting.iter().all(|result| refused(&result.as_ref().map(|_| ()).map_err(Clone::clone))));
+    assert!(
+        waiting.iter().all(|result| refused(&result.as_ref().map(|_| ()).map_err(Clone::clone)))
+    );
     assert_eq!(source.loads(), 1, "one failure is enough for all of them");
 
     *source.plan.lock() = Plan::Succeed;
