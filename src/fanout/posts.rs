@@ -148,11 +148,8 @@ impl Answered {
         if self.by_key.contains_key(&place) {
             return false;
         }
-        let claimed = KeptResponse {
-            user_id: post.user_id,
-            key: wish.key.clone(),
-            response: String::new(),
-        };
+        let claimed =
+            KeptResponse { user_id: post.user_id, key: wish.key.clone(), response: String::new() };
         self.by_key.insert(place, claimed);
         true
     }
