@@ -140,7 +140,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let digits: String = match zone[1..].as_bytes() {
+    let digits: String = match &zone.as_bytes()[1..] {
         [_, _, b':', _, _] => zone[1..].replace(':', ""),
         [_, _, _, _] => zone[1..].to_owned(),
         [_, _] => format!("{}00", &zone[1..]),

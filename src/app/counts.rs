@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::counter::{
-    CacheGuard, CachePermit, Changes, CountSink, RemoteSink, TransactionHook,
-};
+use crate::counter::{CacheGuard, CachePermit, Changes, CountSink, RemoteSink, TransactionHook};
 use crate::hydration::tweets::{TweetCounts, Tweets};
 use crate::notifications::Notifications;
 use crate::redis_tier::{CountKind, CountWrite, RedisTier, WritePermit};

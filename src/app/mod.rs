@@ -29,6 +29,7 @@ const REQUESTS_LIMIT: Duration = Duration::from_secs(4);
 pub fn run(config: Config) -> anyhow::Result<()> {
     let prometheus = server::install_metrics()?;
     actix_web::rt::System::new().block_on(async move {
+        Parts::check(&config)?;
         let _lock = prepare_storage(&config)?;
         let config = Arc::new(config);
         let parts = Parts::build(&config).await?;
@@ -42,6 +43,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         told_to_stop().await?;
         tracing::info!("stopping");
         // First no new work comes in, then what is under way is written, then the rest closes.
+        parts.streams.stop();
         let _ = tokio::time::timeout(REQUESTS_LIMIT, running.stop(true)).await;
         housekeeping.abort();
         parts.finish().await;

@@ -14,6 +14,7 @@ use crate::counter::{Counter, DbStore, Limits, Neighbours};
 use crate::fanout::{Writer, WriterConfig};
 use crate::http::friendships::FriendLists;
 use crate::http::proxies::TrustedProxies;
+use crate::http::stream::Streams;
 use crate::hydration::followings::Followings;
 use crate::hydration::liked::LikedFlags;
 use crate::hydration::pages::Hydrator;
@@ -61,9 +62,21 @@ pub struct Parts {
     pub followings: Arc<Followings>,
     /// Proxies whose word counts.
     pub proxies: Arc<TrustedProxies>,
+    /// Open event streams.
+    pub streams: Arc<Streams>,
 }
 
 impl Parts {
+    /// Looks for settings that cannot be used, before anything is written.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check(config: &Config) -> anyhow::Result<()> {
+        config.storage.database().engine()?;
+        TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
+        RedisConfig::from_settings(config).as_ref().map_or(Ok(()), RedisTier::check)
+    }
+
     /// Builds a node over a migrated database. Starts its actors.
     ///
     /// # Errors
@@ -105,10 +118,7 @@ impl Parts {
             Arc::new(publisher),
             writers.clone(),
         );
-        let teller = CountTeller {
-            tweets: tweets.clone(),
-            notifications: notifications.clone(),
-        };
+        let teller = CountTeller { tweets: tweets.clone(), notifications: notifications.clone() };
         let neighbours = Neighbours {
             store: Arc::new(DbStore::new(db.clone(), clock.clone())),
             sinks: vec![Arc::new(teller), liked.clone()],
@@ -117,8 +127,7 @@ impl Parts {
         };
         let counter = Counter::start(neighbours, Limits::default(), writers);
         let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
-        let accounts =
-            Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
+        let accounts = Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
         Ok(Parts {
             config: config.clone(),
@@ -134,6 +143,7 @@ impl Parts {
             hydrator: Arc::new(hydrator),
             followings,
             proxies: Arc::new(proxies),
+            streams: Arc::new(Streams::default()),
         })
     }
 
@@ -157,6 +167,7 @@ impl Parts {
             .app_data(web::Data::from(self.hydrator.liked.clone()))
             .app_data(web::Data::from(self.followings.clone()))
             .app_data(web::Data::from(self.proxies.clone()))
+            .app_data(web::Data::from(self.streams.clone()))
             .app_data(web::Data::new(lists));
     }
 

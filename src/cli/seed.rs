@@ -104,11 +104,9 @@ impl Sizes {
             (None, None) => Some(users * 5),
         };
         let feed_entries = match (args.feed_entries, tweets) {
-            (Some(entries), Some(tweets)) => Some(
-                entries.checked_sub(u64::from(tweets)).context(
-                    "--feed-entries must be at least --tweets: authors see their own tweets",
-                )?,
-            ),
+            (Some(entries), Some(tweets)) => Some(entries.checked_sub(u64::from(tweets)).context(
+                "--feed-entries must be at least --tweets: authors see their own tweets",
+            )?),
             (entries, _) => entries,
         };
         let (comments, likes) = (args.comments, args.likes);
@@ -235,4 +233,4 @@ fn fill_feeds(conn: &mut Conn<'_>, plan: &Plan) -> diesel::QueryResult<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

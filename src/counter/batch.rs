@@ -1,14 +1,14 @@
 //! A batch of operations turned into rows to write, without any IO.
 //!
-//! [`Wanted`] says what of the database a batch touches. Given that ([`Found`]), [`plan`] walks
-//! the operations in the order of arrival and keeps in memory what each would have changed, so
-//! that every caller gets the answer it would have got had the operations run one by one; then
-//! it compares the end with the beginning. What is written is the difference: a like that is
-//! made and taken back within a batch leaves no trace, and the counts move by the number of
-//! rows that really changed.
+//! Given what the batch touches ([`Found`]), [`plan`] walks the operations in the order of
+//! arrival and keeps in memory what each would have changed, so that every caller gets the
+//! answer it would have got had the operations run one by one; then it compares the end with
+//! the beginning. What is written is the difference: a like that is made and taken back within
+//! a batch leaves no trace, and the counts move by the number of rows that really changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::footprint::{CommentTarget, Found};
 use super::operation::{Answer, Liked, NewComment, Operation, Refusal};
 use crate::store::counts::Delta;
 use crate::store::idempotency::IdempotencyKey;
@@ -16,86 +16,6 @@ use crate::store::likes::{LikeKey, LikeKind};
 use crate::store::notifications::Verb;
 use crate::store::outbox::NewNotice;
 use crate::time::Timestamp;
-
-/// What a batch touches: ids in lock order, each once.
-#[derive(Debug, Default)]
-pub struct Wanted<'a> {
-    /// Tweets that are liked or commented on. Those of the comments to be deleted come to them.
-    pub tweets: BTreeSet<i64>,
-    /// Comments that are liked or to be deleted.
-    pub comments: BTreeSet<i64>,
-    /// The comments that may be deleted.
-    pub doomed: BTreeSet<i64>,
-    /// Tweets that may get a comment.
-    pub commented: BTreeSet<i64>,
-    /// Likes that may come or go.
-    pub likes: BTreeSet<LikeKey>,
-    /// Idempotency keys with their users.
-    pub keys: BTreeSet<(i64, &'a str)>,
-}
-
-impl<'a> Wanted<'a> {
-    /// What `operations` touch.
-    pub fn by(operations: &'a [Operation]) -> Self {
-        let mut wanted = Wanted::default();
-        for operation in operations {
-            match operation {
-                Operation::Like(key) | Operation::Unlike(key) => {
-                    match key.kind {
-                        LikeKind::Tweet => wanted.tweets.insert(key.object_id),
-                        LikeKind::Comment => wanted.comments.insert(key.object_id),
-                    };
-                    wanted.likes.insert(*key);
-                }
-                Operation::AddComment(new) => {
-                    wanted.tweets.insert(new.tweet_id);
-                    wanted.commented.insert(new.tweet_id);
-                    if let Some(idempotent) = &new.idempotency {
-                        wanted.keys.insert((new.user_id, &idempotent.key.key));
-                    }
-                }
-                Operation::DeleteComment { comment_id, .. } => {
-                    wanted.comments.insert(*comment_id);
-                    wanted.doomed.insert(*comment_id);
-                }
-            }
-        }
-        wanted
-    }
-}
-
-/// A comment that is there when the batch begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommentTarget {
-    /// The tweet it stands under.
-    pub tweet_id: i64,
-    /// Its author.
-    pub user_id: i64,
-}
-
-/// The part of the database that a batch touches, as it is when the batch begins.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// Authors of the tweets that exist.
-    pub tweets: HashMap<i64, i64>,
-    /// The comments that exist.
-    pub comments: HashMap<i64, CommentTarget>,
-    /// The likes that exist.
-    pub likes: HashMap<LikeKey, Timestamp>,
-    /// When the newest comment of a tweet was written.
-    pub newest_comment: HashMap<i64, Timestamp>,
-    /// Answers that are kept, by user and key.
-    pub kept: HashMap<(i64, String), Kept>,
-}
-
-/// An answer that is kept for an idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// The request it answers.
-    pub fingerprint: [u8; 32],
-    /// The answer.
-    pub response: String,
-}
 
 /// A comment to insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ pub(super) struct Committer {
 
 /// How the transaction of a part ended.
 enum Ended {
-    Committed(Committed, Box<dyn CachePermit>),
+    Committed(Box<Committed>, Box<dyn CachePermit>),
     Failed(CounterError),
     InDoubt,
 }
@@ -102,7 +102,7 @@ impl Committer {
             let doubt = match AssertUnwindSafe(commit).catch_unwind().await {
                 Ok(Ok(done)) => {
                     permit.committed();
-                    return Ended::Committed(done, permit);
+                    return Ended::Committed(Box::new(done), permit);
                 }
                 Ok(Err(CommitError::Not(error))) => {
                     permit.aborted();
@@ -118,7 +118,7 @@ impl Committer {
             match settle(doubt).await {
                 Fate::Committed(done) => {
                     permit.committed();
-                    return Ended::Committed(done, permit);
+                    return Ended::Committed(Box::new(done), permit);
                 }
                 Fate::NotCommitted => permit.aborted(),
                 Fate::Open => return Ended::InDoubt,

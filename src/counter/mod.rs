@@ -18,6 +18,7 @@
 mod actor;
 mod batch;
 mod committer;
+mod footprint;
 mod operation;
 mod sink;
 mod store;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::operation::{Answer, Operation, Refusal};
 use super::sink::{Changes, TransactionHook};
 use super::transaction::{self, Witness, Written};
-use crate::store::{Conn, Db, StoreError, counts};
+use crate::store::{Conn, Db, StoreError, locks};
 use crate::time::Clock;
 
 /// Operations that share one transaction: a part of a batch.
@@ -153,7 +153,7 @@ enum Stage {
     #[default]
     Working,
     /// All that is left is the commit.
-    Committing(Written),
+    Committing(Box<Written>),
     /// Given up: it must not commit any more.
     Abandoned,
 }
@@ -164,7 +164,7 @@ impl Attempt {
     }
 
     fn ready(&self, written: Written) -> Result<(), StoreError> {
-        self.enter(Stage::Committing(written))
+        self.enter(Stage::Committing(Box::new(written)))
     }
 
     fn enter(&self, next: Stage) -> Result<(), StoreError> {
@@ -224,7 +224,7 @@ impl DbDoubt {
         match witness {
             Witness::Transaction(name) => {
                 let status = self.db.read("counter.fate", move |conn| match conn {
-                    Conn::Pg(c) => Ok(counts::transaction_status(c, &name)?),
+                    Conn::Pg(c) => Ok(locks::transaction_status(c, &name)?),
                     Conn::Sqlite(_) => Ok(None),
                 });
                 Ok(match status.await?.as_deref() {
@@ -241,3 +241,6 @@ impl DbDoubt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

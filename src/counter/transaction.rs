@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use diesel::QueryResult;
 
-use super::batch::{CommentTarget, Found, Kept, Plan, Planned, PlannedComment, Wanted, plan};
+use super::batch::{Plan, Planned, PlannedComment, plan};
+use super::footprint::{CommentTarget, Found, Kept, Wanted};
 use super::operation::{Answer, Commented, NewComment, Operation, Refusal};
 use super::sink::Changes;
 use super::store::Committed;
 use crate::store::comments::{self, CommentRow, NewCommentRow};
 use crate::store::idempotency::{self, KeptResponse};
 use crate::store::likes::{self, LikeKey};
-use crate::store::{Conn, StoreError, counts, outbox};
+use crate::store::{Conn, StoreError, counts, locks, outbox};
 use crate::time::{Clock, Timestamp};
 
 /// A transaction that is ready to commit.
@@ -106,12 +107,12 @@ fn find(
         tweets.extend(of.into_iter().map(|(_, tweet_id)| tweet_id));
     }
     if !tweets.is_empty() {
-        let (locked, named) = counts::lock_tweets(conn, &list(&tweets))?;
+        let (locked, named) = locks::lock_tweets(conn, &list(&tweets))?;
         found.tweets = locked.into_iter().map(|tweet| (tweet.id, tweet.user_id)).collect();
         number = named;
     }
     if !wanted.comments.is_empty() {
-        let (locked, named) = counts::lock_comments(conn, &list(&wanted.comments))?;
+        let (locked, named) = locks::lock_comments(conn, &list(&wanted.comments))?;
         found.comments = locked
             .into_iter()
             .map(|row| (row.id, CommentTarget { tweet_id: row.tweet_id, user_id: row.user_id }))

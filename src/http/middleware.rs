@@ -12,8 +12,6 @@ use actix_web::{Error, HttpMessage, web};
 
 use super::auth;
 
-
-
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
 

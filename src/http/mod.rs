@@ -20,7 +20,10 @@ pub mod notifications;
 pub mod operations;
 pub mod profiles;
 pub mod proxies;
+pub mod rate_limits;
 pub mod routing;
+pub mod schema;
+pub mod stream;
 pub mod tweets;
 pub mod window;
 
@@ -32,10 +35,12 @@ pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
         .configure(profiles::configure)
         .configure(tweets::configure)
         .configure(newsfeeds::configure)
+        .configure(stream::configure)
         .configure(friendships::configure)
         .configure(comments::configure)
         .configure(likes::configure)
         .configure(notifications::configure)
         .configure(media::configure)
-        .configure(operations::configure);
+        .configure(operations::configure)
+        .configure(schema::configure);
 }

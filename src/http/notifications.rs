@@ -111,10 +111,7 @@ async fn list(
     })))
 }
 
-async fn unread_count(
-    LoggedIn(me): LoggedIn,
-    db: web::Data<Db>,
-) -> Result<HttpResponse, ApiError> {
+async fn unread_count(LoggedIn(me): LoggedIn, db: web::Data<Db>) -> Result<HttpResponse, ApiError> {
     let count = db
         .read("notifications_unread", move |conn| {
             Ok(store::count(conn, me.user_id, Filter::Unread)?)

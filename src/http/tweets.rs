@@ -87,8 +87,7 @@ async fn create(
         let view = view.clone();
         Idempotent { key, render: Box::new(move |posted: &Posted| view.render(posted)) }
     });
-    let post =
-        Post { user_id: me.user_id, content, photo_urls: photo_urls.clone(), idempotent };
+    let post = Post { user_id: me.user_id, content, photo_urls: photo_urls.clone(), idempotent };
     match writer.submit(Op::Post(post)).await {
         Ok(Outcome::Posted(posted)) => Ok(created(view.render(&posted))),
         Ok(Outcome::Replayed(response)) => {

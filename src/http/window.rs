@@ -184,7 +184,9 @@ mod tests {
         assert_eq!(page("created_at__gt=2026-11-23T18:58:21Z").unwrap().size, 1000);
         let both = "created_at__gt=2026-11-23T18:58:21Z&created_at__lt=2026-11-24T18:58:21%2B00:00";
         assert_eq!(page(both).unwrap().size, 20);
-        for bad in ["page_size=0", "page_size=101", "page_size=x", "created_at__lt=", "created_at__gt=1"] {
+        for bad in
+            ["page_size=0", "page_size=101", "page_size=x", "created_at__lt=", "created_at__gt=1"]
+        {
             assert!(page(bad).is_err(), "{bad}");
         }
     }

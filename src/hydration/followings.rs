@@ -34,11 +34,7 @@ impl Followings {
     ///
     /// # Errors
     /// As [`Db::read`].
-    pub async fn follows(
-        &self,
-        reader: i64,
-        targets: &[i64],
-    ) -> Result<HashSet<i64>, StoreError> {
+    pub async fn follows(&self, reader: i64, targets: &[i64]) -> Result<HashSet<i64>, StoreError> {
         if targets.is_empty() {
             return Ok(HashSet::new());
         }

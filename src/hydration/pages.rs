@@ -101,17 +101,37 @@ impl Hydrator {
                 body.push(b',');
             }
             match shape {
-                Shape::Entries => {
-                    write_entry_start(&mut body, *entry);
-                    around.write_tweet(&mut body, card);
-                    body.push(b'}');
-                }
+                Shape::Entries => around.write_entry(&mut body, *entry, card),
                 Shape::Tweets => around.write_tweet(&mut body, card),
             }
         }
         body.extend_from_slice(b"]}");
         let last = living.last().map(|(entry, _)| entry.created_at);
         Ok(Page { body, has_next, last, orphans })
+    }
+
+    /// Single feed entries as items of a page, in their order; `None` for one whose tweet is
+    /// gone.
+    ///
+    /// # Errors
+    /// As [`Hydrator::page`].
+    pub async fn entries(
+        &self,
+        entries: &[Entry],
+        viewer: i64,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let ids: Vec<i64> = entries.iter().map(|entry| entry.tweet_id).collect();
+        let cards = self.tweets.many(&ids).await?;
+        let living: Vec<&TweetCard> = cards.iter().flatten().map(Arc::as_ref).collect();
+        let around = self.surroundings(&living, Some(viewer)).await?;
+        let render = |(entry, card): (&Entry, &Option<Arc<TweetCard>>)| {
+            card.as_ref().map(|card| {
+                let mut item = Vec::with_capacity(ITEM_BYTES);
+                around.write_entry(&mut item, *entry, card);
+                item
+            })
+        };
+        Ok(entries.iter().zip(&cards).map(render).collect())
     }
 
     /// One tweet as `viewer` sees it (T); `None` if it is gone.
@@ -195,6 +215,13 @@ impl Hydrator {
 }
 
 impl Surroundings {
+    /// Writes `{"id","created_at","tweet":T}`.
+    fn write_entry(&self, out: &mut Vec<u8>, entry: Entry, card: &TweetCard) {
+        write_entry_start(out, entry);
+        self.write_tweet(out, card);
+        out.push(b'}');
+    }
+
     /// Writes T.
     fn write_tweet(&self, out: &mut Vec<u8>, card: &TweetCard) {
         let author = self.authors.get(&card.user_id).map_or("null", |author| &author.json);

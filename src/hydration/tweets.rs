@@ -141,10 +141,8 @@ impl Tweets {
 
     async fn load(&self, ids: Vec<i64>) -> Result<HashMap<i64, Arc<TweetCard>>, StoreError> {
         let tickets: HashMap<i64, _> = ids.iter().map(|id| (*id, self.cards.ticket(id))).collect();
-        let rows = self
-            .db
-            .read("tweets.load", move |conn| Ok(tweets::load_counted(conn, &ids)?))
-            .await?;
+        let rows =
+            self.db.read("tweets.load", move |conn| Ok(tweets::load_counted(conn, &ids)?)).await?;
         let mut loaded = HashMap::with_capacity(rows.len());
         for row in rows {
             let card = Arc::new(TweetCard::new(&row));

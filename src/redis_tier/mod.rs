@@ -143,6 +143,18 @@ impl RedisTier {
         Self::launch(config, Some(db))
     }
 
+    /// Whether the settings can be used at all, without connecting.
+    ///
+    /// # Errors
+    /// When the URL is of no known form.
+    pub fn check(config: &RedisConfig) -> anyhow::Result<()> {
+        Self::server(config).map(|_| ())
+    }
+
+    fn server(config: &RedisConfig) -> anyhow::Result<Server> {
+        Server::new(config).map_err(|error| anyhow::anyhow!("REDIS_URL cannot be used: {error}"))
+    }
+
     /// The tier of a command that runs beside the service (`roost check`): connects, but
     /// neither advances the epoch nor cleans the dirty flag.
     ///
@@ -158,8 +170,7 @@ impl RedisTier {
     }
 
     fn launch(config: RedisConfig, db: Option<Db>) -> anyhow::Result<RedisTier> {
-        let server = Server::new(&config)
-            .map_err(|error| anyhow::anyhow!("REDIS_URL cannot be used: {error}"))?;
+        let server = Self::server(&config)?;
         let shared = Arc::new(Shared::new(config, Some(server), db));
         metrics::gauge!("roost_redis_up").set(0.0);
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));

@@ -162,8 +162,7 @@ insert_rows!(
 
 /// Whether nobody has signed up here yet.
 pub fn is_empty(conn: &mut Conn<'_>) -> QueryResult<bool> {
-    let first: Option<i64> =
-        on!(conn, |c| users::table.select(users::id).first(c).optional())?;
+    let first: Option<i64> = on!(conn, |c| users::table.select(users::id).first(c).optional())?;
     Ok(first.is_none())
 }
 

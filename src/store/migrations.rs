@@ -12,7 +12,7 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// Session lock that keeps nodes which start together from migrating together ("roost").
-const POSTGRES_LOCK: i64 = 0x726f_6f73_74;
+const POSTGRES_LOCK: i64 = 0x0072_6f6f_7374;
 
 /// Brings the schema up to date and says how many migrations ran.
 ///

@@ -21,6 +21,7 @@ pub mod health;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod likes;
+pub mod locks;
 mod manager;
 pub mod migrations;
 pub mod newsfeeds;

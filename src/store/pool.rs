@@ -146,7 +146,7 @@ impl Db {
             .run(name, move |pooled| {
                 let mut conflicts = 0;
                 loop {
-                    match pooled.with(&mut |conn| transaction(conn, &mut body)) {
+                    match pooled.transaction(&mut body) {
                         Err(StoreError::Conflict(_)) if conflicts < CONFLICT_RETRIES => {
                             conflicts += 1;
                         }
@@ -165,8 +165,7 @@ impl Db {
         &self,
         mut body: impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut pooled = self.write.pool.get()?;
-        pooled.with(&mut |conn| transaction(conn, &mut body))
+        self.write.pool.get()?.transaction(&mut body)
     }
 
     /// Reads on the calling thread, for commands outside the service.
@@ -181,11 +180,11 @@ impl Db {
     }
 }
 
-fn transaction<T>(
+/// Runs `body` in the open transaction and ends it.
+fn carry_out<T>(
     conn: &mut Conn<'_>,
     body: &mut impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    conn.begin_write()?;
     match body(conn) {
         Ok(value) => match conn.commit() {
             Ok(()) => Ok(value),
@@ -354,6 +353,23 @@ impl Pooled {
             Pooled::Sqlite(managed) => managed.used(failed),
         }
         result
+    }
+
+    /// Runs `body` in one write transaction. A stale connection shows at its BEGIN, when nothing
+    /// has happened yet, and is replaced once.
+    fn transaction<T>(
+        &mut self,
+        body: &mut impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begin = &mut |conn: &mut Conn<'_>| Ok(conn.begin_write()?);
+        match self.with(begin) {
+            Err(StoreError::Unavailable(reason)) => {
+                self.reconnect().map_err(|_| StoreError::Unavailable(reason))?;
+                self.with(begin)?;
+            }
+            other => other?,
+        }
+        self.with(&mut |conn| carry_out(conn, body))
     }
 
     /// Replaces a lost Postgres connection in place.

@@ -20,11 +20,7 @@ pub fn tombstone(conn: &mut Conn<'_>, id: i64) -> QueryResult<Option<Standing>> 
 
 /// Removes at most about `limit` rows: first likes of the tweet's comments with the comments,
 /// then the tweet's own likes. 0 when nothing is left.
-pub fn comments_and_likes(
-    conn: &mut Conn<'_>,
-    tweet_id: i64,
-    limit: usize,
-) -> QueryResult<usize> {
+pub fn comments_and_likes(conn: &mut Conn<'_>, tweet_id: i64, limit: usize) -> QueryResult<usize> {
     let next: Vec<i64> = on!(conn, |c| comments::table
         .filter(comments::tweet_id.eq(tweet_id))
         .order(comments::created_at)
@@ -38,19 +34,12 @@ pub fn comments_and_likes(
     if likes > 0 {
         return Ok(likes);
     }
-    on!(conn, |c| diesel::delete(
-        comments::table.filter(comments::id.eq_any(next.iter().copied()))
-    )
-    .execute(c))
+    on!(conn, |c| diesel::delete(comments::table.filter(comments::id.eq_any(next.iter().copied())))
+        .execute(c))
 }
 
 /// Removes at most `limit` likes of these objects.
-fn likes_of(
-    conn: &mut Conn<'_>,
-    kind: i16,
-    objects: &[i64],
-    limit: usize,
-) -> QueryResult<usize> {
+fn likes_of(conn: &mut Conn<'_>, kind: i16, objects: &[i64], limit: usize) -> QueryResult<usize> {
     let mut removed = 0;
     let keys: Vec<(i64, i64)> = on!(conn, |c| likes::table
         .filter(likes::kind.eq(kind))

@@ -30,10 +30,14 @@ impl IdRange {
     /// The ids from 1 to `last`, `step` at a time.
     pub fn steps(last: i64, step: i64) -> impl Iterator<Item = IdRange> {
         let step = step.max(1);
-        (0..last.max(0)).step_by(step as usize).map(move |after| IdRange {
-            after,
-            up_to: last.min(after.saturating_add(step)),
-        })
+        (0..last.max(0))
+            .step_by(step as usize)
+            .map(move |after| IdRange { after, up_to: last.min(after.saturating_add(step)) })
+    }
+
+    /// Every id in it.
+    pub fn all(self) -> impl Iterator<Item = i64> {
+        self.after + 1..=self.up_to
     }
 
     /// How many ids it spans.
@@ -62,11 +66,7 @@ pub fn tweets(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
 
 /// Counts the likes of these comments again and returns how many were wrong or not counted yet.
 pub fn comments(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
-    lock(
-        conn,
-        "SELECT id FROM comments WHERE id > $1 AND id <= $2 ORDER BY id FOR UPDATE",
-        range,
-    )?;
+    lock(conn, "SELECT id FROM comments WHERE id > $1 AND id <= $2 ORDER BY id FOR UPDATE", range)?;
     run(
         conn,
         "WITH counted AS (SELECT id, \
@@ -140,9 +140,8 @@ fn lock(conn: &mut Conn<'_>, sql: &str, range: IdRange) -> QueryResult<()> {
 }
 
 fn run(conn: &mut Conn<'_>, sql: &str, range: IdRange) -> QueryResult<usize> {
-    let query = diesel::sql_query(sql)
-        .bind::<BigInt, _>(range.after)
-        .bind::<BigInt, _>(range.up_to);
+    let query =
+        diesel::sql_query(sql).bind::<BigInt, _>(range.after).bind::<BigInt, _>(range.up_to);
     on!(conn, |c| query.execute(c))
 }
 

@@ -12,7 +12,6 @@ use super::{Db, DbConfig, migrations};
 pub(crate) struct TestDb {
     pub(crate) name: &'static str,
     pub(crate) db: Db,
-    pub(crate) config: DbConfig,
     /// The folder of a SQLite file, or the admin URL and name of a Postgres database.
     place: Place,
 }
@@ -66,7 +65,7 @@ fn open(name: &'static str, url: String, place: Place) -> TestDb {
     };
     migrations::run(&config).expect("migrations run");
     let db = Db::open(&config).expect("a valid URL");
-    TestDb { name, db, config, place }
+    TestDb { name, db, place }
 }
 
 impl Drop for TestDb {

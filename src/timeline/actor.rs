@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::source::{Loaded, LoadedFrom, TimelineSource};
 use super::window::{Found, Window};
@@ -45,6 +45,8 @@ pub(super) struct TimelineActor {
     failed: Option<(Instant, TimelineError)>,
     gauge: Arc<Gauge>,
     total: Total,
+    /// Open streams of this timeline.
+    followers: Vec<mpsc::Sender<Entry>>,
 }
 
 /// Asks for part of the timeline. Readers that have gone away are not served.
@@ -54,6 +56,8 @@ pub(super) struct Read {
     pub(super) range: Range,
     pub(super) want: usize,
     pub(super) reply: oneshot::Sender<Result<(Found, LoadedFrom), TimelineError>>,
+    /// Where entries go that become visible after this answer.
+    pub(super) follow: Option<mpsc::Sender<Entry>>,
 }
 
 /// A change that has been committed.
@@ -76,15 +80,29 @@ impl TimelineActor {
         gauge: Arc<Gauge>,
         total: Total,
     ) -> Self {
-        TimelineActor { key, limit, source, window: None, failed: None, gauge, total }
+        let (window, failed, followers) = (None, None, Vec::new());
+        TimelineActor { key, limit, source, window, failed, gauge, total, followers }
     }
 
-    /// The window, unless it must not be served any more.
-    fn current(&mut self) -> Option<&Window> {
+    /// Drops what must not be served any more. Streams that may have missed an entry end: their
+    /// clients come back and say what they have seen.
+    fn drop_stale(&mut self) {
         if self.gauge.stale.swap(false, Ordering::AcqRel) {
             self.set(None);
+            self.followers.clear();
         }
-        self.window.as_ref()
+    }
+
+    fn answer(&mut self, read: Read, found: Found, from: LoadedFrom) {
+        if read.reply.send(Ok((found, from))).is_ok() {
+            self.followers.extend(read.follow);
+        }
+    }
+
+    /// Passes an entry on to the open streams. One that does not keep up ends, as does one
+    /// whose client has gone.
+    fn tell_followers(&mut self, entry: Entry) {
+        self.followers.retain(|follower| follower.try_send(entry).is_ok());
     }
 
     fn set(&mut self, window: Option<Window>) {
@@ -123,7 +141,7 @@ impl TimelineActor {
                 let found = window.find(read.range, read.want);
                 self.failed = None;
                 self.set(Some(window));
-                let _ = read.reply.send(Ok((found, loaded.from)));
+                self.answer(read, found, loaded.from);
             }
             Err(error) => {
                 let error = TimelineError::from(error);
@@ -156,9 +174,10 @@ impl Handler<Read> for TimelineActor {
         if read.reply.is_closed() {
             return;
         }
-        if let Some(window) = self.current() {
+        self.drop_stale();
+        if let Some(window) = &self.window {
             let found = window.find(read.range, read.want);
-            let _ = read.reply.send(Ok((found, LoadedFrom::Memory)));
+            self.answer(read, found, LoadedFrom::Memory);
             return;
         }
         if let Some(error) = self.recent_failure() {
@@ -175,6 +194,10 @@ impl Handler<Change> for TimelineActor {
     type Result = ();
 
     fn handle(&mut self, change: Change, _: &mut Self::Context) {
+        self.drop_stale();
+        if let Change::Push(entry) = change {
+            self.tell_followers(entry);
+        }
         let Some(window) = self.window.as_mut() else {
             // Cold stays cold: the next read loads what has been committed.
             return;

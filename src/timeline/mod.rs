@@ -10,10 +10,12 @@ mod actor;
 mod entry;
 mod registry;
 mod source;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use entry::{Entry, Range, TimelineKey};
-pub use registry::{Timelines, TimelinesConfig};
+pub use registry::{Subscription, Timelines, TimelinesConfig};
 pub use source::{EntryStore, Loaded, LoadedFrom, TieredSource, TimelineSource};
 pub use window::{Found, Window};
 

@@ -11,15 +11,19 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, ArbiterHandle};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Change, Gauge, MAILBOX, Read, TimelineActor, Total};
 use super::source::{LoadedFrom, TimelineSource};
 use super::window::Found;
 use super::{Entry, Range, Slice, TimelineError, TimelineKey};
 use crate::actors;
+use crate::time::Timestamp;
 
 const SHARDS: usize = 64;
+
+/// Entries that wait for a slow stream; with more it is cut off and may resume.
+const FOLLOWER_BUFFER: usize = 64;
 
 /// Limits of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +93,7 @@ impl Timelines {
         range: Range,
         want: usize,
     ) -> Result<Slice, TimelineError> {
-        let (found, mut from) = self.ask(key, range, want).await?;
+        let (found, mut from) = self.ask(key, range, want, None).await?;
         let mut entries = found.entries;
         if let Some(rest) = found.unknown {
             let older = self.inner.source.page(key, rest, want - entries.len()).await?;
@@ -100,17 +104,52 @@ impl Timelines {
         Ok(Slice { entries, from })
     }
 
+    /// What has become visible after `after` (the newest `list_limit` entries of it), and from
+    /// then on every entry as it becomes visible: nothing between is lost or repeated. `None`
+    /// begins with what becomes visible next.
+    ///
+    /// # Errors
+    /// As [`Timelines::page`].
+    pub async fn follow(
+        &self,
+        key: TimelineKey,
+        after: Option<Timestamp>,
+    ) -> Result<Subscription, TimelineError> {
+        let (sender, entries) = mpsc::channel(FOLLOWER_BUFFER);
+        let newer_than = after.unwrap_or(Timestamp(i64::MAX));
+        let range = Range { newer_than, ..Range::ALL };
+        let limit = self.inner.config.list_limit;
+        let (found, _) = self.ask(key, range, limit, Some(sender)).await?;
+        let mut backlog = found.entries;
+        let mut is_gap = backlog.len() == limit;
+        if let Some(rest) = found.unknown {
+            let room = limit - backlog.len();
+            let mut older = self.inner.source.page(key, rest, room + 1).await?;
+            is_gap = older.len() > room;
+            older.truncate(room);
+            backlog.extend(older);
+        } else if is_gap {
+            // Exactly as many as are kept: is there another one below?
+            let rest = backlog.last().map_or(range, |oldest| range.below(oldest.created_at));
+            is_gap = !self.inner.source.page(key, rest, 1).await?.is_empty();
+        }
+        backlog.reverse();
+        Ok(Subscription { backlog, is_gap, entries })
+    }
+
     /// Asks the actor; one that has died is replaced by a cold one, once.
     async fn ask(
         &self,
         key: TimelineKey,
         range: Range,
         want: usize,
+        follow: Option<mpsc::Sender<Entry>>,
     ) -> Result<(Found, LoadedFrom), TimelineError> {
         for _ in 0..2 {
             let resident = self.resident(key);
             let (reply, answer) = oneshot::channel();
-            if let Err(refused) = resident.addr.try_send(Read { range, want, reply }) {
+            let follow = follow.clone();
+            if let Err(refused) = resident.addr.try_send(Read { range, want, reply, follow }) {
                 match refused {
                     actix::prelude::SendError::Full(_) => {
                         self.inner.loads_refused.fetch_add(1, Ordering::Relaxed);
@@ -193,7 +232,8 @@ impl Timelines {
         let target = config.resident_entries - config.resident_entries / 20;
         for usage in residents {
             let is_idle = usage.last_used < idle_before;
-            if !is_idle && !(over && total > target) {
+            let is_excess = over && total > target;
+            if !is_idle && !is_excess {
                 break;
             }
             total = total.saturating_sub(usage.entries);
@@ -267,6 +307,18 @@ impl Timelines {
     pub(crate) fn panic_actor(&self, key: TimelineKey) {
         let _ = self.resident(key).addr.try_send(super::actor::Panic);
     }
+}
+
+/// A timeline as it goes on.
+#[derive(Debug)]
+pub struct Subscription {
+    /// What the reader has missed, oldest first.
+    pub backlog: Vec<Entry>,
+    /// Whether more was missed than the backlog holds.
+    pub is_gap: bool,
+    /// What becomes visible from now on. Ends when the stream does not keep up or the timeline
+    /// leaves memory; the reader may come back with the last entry it has seen.
+    pub entries: mpsc::Receiver<Entry>,
 }
 
 struct Usage {

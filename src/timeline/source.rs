@@ -79,9 +79,7 @@ impl EntryStore {
         range: Range,
         want: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.db
-            .read("timeline.page", move |conn| Ok(entries(conn, key, range, want)?))
-            .await
+        self.db.read("timeline.page", move |conn| Ok(entries(conn, key, range, want)?)).await
     }
 
     async fn head(&self, key: TimelineKey, want: usize) -> Result<Head, StoreError> {

@@ -9,9 +9,7 @@
 use super::Sizes;
 use super::draw::{Draw, Pair, pair, unpair};
 use super::texts;
-use crate::store::bulk::{
-    CommentRow, FriendshipRow, LikeRow, ProfileRow, TweetRow, UserRow,
-};
+use crate::store::bulk::{CommentRow, FriendshipRow, LikeRow, ProfileRow, TweetRow, UserRow};
 use crate::time::Timestamp;
 
 const SECOND: i64 = 1_000_000;

@@ -70,7 +70,7 @@ async fn what_arrives_during_a_commit_shares_the_next() {
     assert_eq!(results(rest).await, [Ok(true); 6]);
     // A lone operation does not wait; the others go together, up to the limit.
     assert_eq!(store.batches(), [1, 4, 2]);
-    assert_eq!(counter.like(by(1)).await.unwrap().created, false, "again");
+    assert!(!counter.like(by(1)).await.unwrap().created, "again");
 }
 
 #[actix::test]

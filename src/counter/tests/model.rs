@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use crate::counter::batch::{CommentTarget, Found, Kept, Plan, Planned, plan};
+use crate::counter::batch::{Plan, Planned, plan};
+use crate::counter::footprint::{CommentTarget, Found, Kept};
 use crate::counter::operation::{Answer, Idempotent, Liked, NewComment, Operation, Refusal};
 use crate::store::idempotency::IdempotencyKey;
 use crate::store::likes::{LikeKey, LikeKind};
