@@ -21,7 +21,7 @@ use crate::store::counts::tests::add_user;
 use crate::store::schema::{fanout_tasks, profiles};
 use crate::store::testing::TestDb;
 use crate::store::{Conn, StoreError, newsfeeds, on, tweets};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 use crate::timeline::{Entry, Range, TimelineKey, Window};
 
 /// Rounds after which a test says that the tasks never end.
