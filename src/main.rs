@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// About a tenth off a warm page on glibc (figures in ARCHITECTURE.md).
+/// Made for many small allocations on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -21,6 +21,10 @@ use crate::store::{Engine, migrations};
 /// Longest wait for requests in flight when stopping.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(4);
 
+/// Longest wait for what the writers still have to write. With a database that hangs, what was
+/// not acknowledged is given up: the process must end within ten seconds.
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
+
 /// Runs a node until it is told to stop. Prints one line on standard output when it is ready:
 /// `Roost listens on http://ADDRESS:PORT`.
 ///
@@ -46,7 +50,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         parts.streams.stop();
         let _ = tokio::time::timeout(REQUESTS_LIMIT, running.stop(true)).await;
         housekeeping.abort();
-        parts.finish().await;
+        if tokio::time::timeout(FINISH_LIMIT, parts.finish()).await.is_err() {
+            tracing::warn!("the database did not answer in time: stopping without it");
+        }
         if let Some((handle, task)) = metrics {
             handle.stop(false).await;
             let _ = task.await;

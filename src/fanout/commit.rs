@@ -7,13 +7,11 @@ use diesel::QueryResult;
 use super::effects::{Effects, Removed};
 use super::ops::{Op, Outcome};
 use super::posts::PostGroup;
+use super::steps::Pace;
 use crate::store::tasks::{self, NewTask, TaskKind};
 use crate::store::{Conn, StoreError, clock, friendships, newsfeeds, tweets};
 use crate::time::Timestamp;
 use crate::timeline::TimelineKey;
-
-/// Entries that one step of a removal looks at.
-pub(super) const SWEEP_ROWS: usize = 2_000;
 
 /// The writer's settings.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +30,7 @@ pub struct WriterConfig {
 pub(super) fn commit(
     conn: &mut Conn<'_>,
     config: WriterConfig,
+    pace: Pace,
     now: Timestamp,
     ops: &[Arc<Op>],
 ) -> Result<(Vec<Outcome>, Effects), StoreError> {
@@ -47,7 +46,10 @@ pub(super) fn commit(
                 delete(conn, *user_id, *tweet_id, at, &mut effects)?
             }
             Op::Follow { from, to } => follow(conn, config, *from, *to, at, &mut effects)?,
-            Op::Unfollow { from, to } => unfollow(conn, config, *from, *to, at, &mut effects)?,
+            Op::Unfollow { from, to } => {
+                let sweep_rows = config.remove_on_unfollow.then_some(pace.sweep_rows);
+                unfollow(conn, sweep_rows, *from, *to, at, &mut effects)?
+            }
             Op::Purge { reader, entries } => {
                 newsfeeds::remove(conn, *reader, entries)?;
                 effects.changed.push(TimelineKey::Home(*reader));
@@ -75,8 +77,7 @@ fn delete(
         return Ok(Outcome::Forbidden);
     }
     tweets::bury(conn, tweet_id, tweet, at)?;
-    let cancelled_at = tasks::cancel_delivery(conn, tweet_id, at)?;
-    if cancelled_at.is_some() {
+    if tasks::cancel_delivery(conn, tweet_id, at)? {
         effects.finished.push(super::effects::Finished {
             task_id: 0,
             kind: TaskKind::Deliver,
@@ -85,12 +86,10 @@ fn delete(
             added_at: tweet.created_at,
         });
     }
-    let retraction = NewTask {
-        tweet_id,
-        author_id: user_id,
-        until_key: cancelled_at.unwrap_or(i64::MAX),
-        ..NewTask::default()
-    };
+    // To the last follower, however far the delivery had come: who followed meanwhile has the
+    // tweet from the back-fill.
+    let retraction =
+        NewTask { tweet_id, author_id: user_id, until_key: i64::MAX, ..NewTask::default() };
     tasks::add(conn, TaskKind::Retract, &[retraction], at)?;
     effects.tasks_added += 1;
     effects.dead_tweets.push(tweet_id);
@@ -131,9 +130,10 @@ fn follow(
     Ok(Outcome::Followed(true))
 }
 
+/// `sweep_rows`: entries that may be looked at right away, if the author's are to go.
 fn unfollow(
     conn: &mut Conn<'_>,
-    config: WriterConfig,
+    sweep_rows: Option<usize>,
     from: i64,
     to: i64,
     at: Timestamp,
@@ -143,8 +143,8 @@ fn unfollow(
         return Ok(Outcome::Unfollowed(false));
     }
     effects.friendships.push((from, to));
-    if config.remove_on_unfollow {
-        let (removed, rest) = newsfeeds::sweep(conn, from, to, at, SWEEP_ROWS)?;
+    if let Some(scan) = sweep_rows {
+        let (removed, rest) = newsfeeds::sweep(conn, from, to, at, scan)?;
         if removed > 0 {
             effects.changed.push(TimelineKey::Home(from));
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::commit::{WriterConfig, commit};
 use super::effects::{Audience, Effects};
 use super::ops::{Op, Outcome, WriteError};
-use super::steps::{Round, round};
+use super::steps::{Pace, Round, round};
 use crate::redis_tier::RedisTier;
 use crate::store::{Db, StoreError};
 use crate::time::Clock;
@@ -17,6 +17,7 @@ pub(super) struct Core {
     pub(super) db: Db,
     pub(super) clock: Clock,
     pub(super) config: WriterConfig,
+    pub(super) pace: Pace,
     pub(super) redis: RedisTier,
     pub(super) audience: Arc<dyn Audience>,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
@@ -38,6 +39,7 @@ impl Core {
             db,
             clock,
             config,
+            pace: Pace::default(),
             redis,
             audience,
             open_tasks: AtomicI64::new(0),
@@ -82,14 +84,14 @@ impl Core {
     ) -> Result<(), StoreError> {
         let started = Instant::now();
         let permit = self.redis.begin_write().await;
-        let (clock, config) = (self.clock.clone(), self.config);
+        let (clock, config, pace) = (self.clock.clone(), self.config, self.pace);
         let group = ops.to_vec();
         let inside = permit.clone();
         let result = self
             .db
             .write("writer.group", move |conn| {
                 inside.mark_dirty(conn)?;
-                commit(conn, config, clock.now(), &group)
+                commit(conn, config, pace, clock.now(), &group)
             })
             .await;
         permit.resolve(&result);
@@ -110,14 +112,14 @@ impl Core {
     pub(super) async fn work_round(&self) -> Result<bool, StoreError> {
         let started = Instant::now();
         let permit = self.redis.begin_write().await;
-        let (clock, config) = (self.clock.clone(), self.config);
+        let (clock, config, pace) = (self.clock.clone(), self.config, self.pace);
         let rotation = self.rotation.load(Ordering::Relaxed);
         let inside = permit.clone();
         let result = self
             .db
             .write("writer.round", move |conn| {
                 inside.mark_dirty(conn)?;
-                round(conn, config, clock.now(), rotation)
+                round(conn, config, pace, clock.now(), rotation)
             })
             .await;
         permit.resolve(&result);

@@ -14,6 +14,8 @@ mod effects;
 mod ops;
 mod posts;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use diesel::QueryResult;
 
-use super::commit::{SWEEP_ROWS, WriterConfig};
+use super::commit::WriterConfig;
 use super::effects::{Delivered, Effects, Finished, Removed};
 use crate::store::newsfeeds::{Delivery, Retraction};
 use crate::store::tasks::{self, NewTask, Task, TaskKind};
@@ -10,14 +10,25 @@ use crate::store::{Conn, StoreError, clock, friendships, newsfeeds, purge, recou
 use crate::time::Timestamp;
 use crate::timeline::{Entry, TimelineKey};
 
-/// Rows that one round writes at most: a post waits for one round at most.
-pub(super) const ROUND_ROWS: usize = 4_000;
-
 /// Tasks that share a round.
-const ROUND_TASKS: usize = 16;
+pub(super) const ROUND_TASKS: usize = 16;
 
-/// Fewest rows of a task's share, so that a round is worth its commit.
-const SHARE_ROWS: usize = 250;
+/// How much work one transaction takes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Rows that one round writes at most: a post waits for one round at most.
+    pub(super) round_rows: usize,
+    /// Fewest rows of a task's share, so that a round is worth its commit.
+    pub(super) share_rows: usize,
+    /// Entries that one step of a removal looks at.
+    pub(super) sweep_rows: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { round_rows: 4_000, share_rows: 250, sweep_rows: 2_000 }
+    }
+}
 
 /// What a round has done.
 pub(super) struct Round {
@@ -33,6 +44,7 @@ pub(super) struct Round {
 pub(super) fn round(
     conn: &mut Conn<'_>,
     config: WriterConfig,
+    pace: Pace,
     now: Timestamp,
     rotation: i64,
 ) -> Result<Round, StoreError> {
@@ -43,12 +55,22 @@ pub(super) fn round(
         open = tasks::open(conn, 0, ROUND_TASKS)?;
     }
     let mut effects = Effects::default();
-    let share = (ROUND_ROWS / open.len().max(1)).max(SHARE_ROWS);
+    let share = (pace.round_rows / open.len().max(1)).max(pace.share_rows);
+    let budget = Budget { share, sweep: pace.sweep_rows };
     for task in &open {
-        step(conn, config, task, moments.take(), share, &mut effects)?;
+        step(conn, config, task, moments.take(), budget, &mut effects)?;
     }
     let rotation = if open.len() == ROUND_TASKS { open.last().map_or(0, |t| t.id) } else { 0 };
     Ok(Round { effects, rotation, worked: !open.is_empty() })
+}
+
+/// Rows of one step.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// Rows that it writes at most.
+    share: usize,
+    /// Entries that it looks at, if it is a removal from one feed.
+    sweep: usize,
 }
 
 /// Moves one task on by a share of rows.
@@ -57,13 +79,14 @@ fn step(
     config: WriterConfig,
     task: &Task,
     at: Timestamp,
-    share: usize,
+    budget: Budget,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
+    let share = budget.share;
     let progress = match task.kind {
         TaskKind::Deliver => deliver(conn, task, at, share, effects)?,
         TaskKind::Retract => retract(conn, task, at, share, effects)?,
-        TaskKind::Sweep => sweep(conn, task, effects)?,
+        TaskKind::Sweep => sweep(conn, task, budget.sweep, effects)?,
         TaskKind::Backfill => backfill(conn, config, task, effects)?,
         TaskKind::CountTweets => {
             recount::count_tweets(conn, task.progress, task.until_key, share)?.into()
@@ -169,9 +192,14 @@ fn retract(
     Ok(Progress { next: end, rows })
 }
 
-fn sweep(conn: &mut Conn<'_>, task: &Task, effects: &mut Effects) -> QueryResult<Progress> {
+fn sweep(
+    conn: &mut Conn<'_>,
+    task: &Task,
+    scan: usize,
+    effects: &mut Effects,
+) -> QueryResult<Progress> {
     let before = Timestamp(task.progress);
-    let (rows, rest) = newsfeeds::sweep(conn, task.reader_id, task.author_id, before, SWEEP_ROWS)?;
+    let (rows, rest) = newsfeeds::sweep(conn, task.reader_id, task.author_id, before, scan)?;
     if rows > 0 {
         effects.changed.push(TimelineKey::Home(task.reader_id));
     }

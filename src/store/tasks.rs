@@ -15,7 +15,7 @@ pub enum TaskKind {
     /// `until_key`: the tweet's own time.
     Deliver = 1,
     /// Take a deleted tweet out of its followers' feeds. `progress`: id of the last follower
-    /// done; `until_key`: id of the last follower it had been delivered to.
+    /// done; `until_key`: id of the last follower to do.
     Retract = 2,
     /// Take an author's tweets out of the feed of a reader who has unfollowed them.
     /// `progress`: only entries older than this are left to look at.
@@ -182,22 +182,17 @@ pub fn finish(conn: &mut Conn<'_>, id: i64, rows: usize, at: Timestamp) -> Query
     Ok(())
 }
 
-/// Ends the open delivery of a tweet, if there is one, and says how far it had come.
-pub fn cancel_delivery(
-    conn: &mut Conn<'_>,
-    tweet_id: i64,
-    at: Timestamp,
-) -> QueryResult<Option<i64>> {
-    on!(conn, |c| diesel::update(
+/// Ends the open delivery of a tweet. Whether there was one.
+pub fn cancel_delivery(conn: &mut Conn<'_>, tweet_id: i64, at: Timestamp) -> QueryResult<bool> {
+    let ended = on!(conn, |c| diesel::update(
         fanout_tasks::table
             .filter(fanout_tasks::tweet_id.eq(tweet_id))
             .filter(fanout_tasks::kind.eq(TaskKind::Deliver.code()))
             .filter(fanout_tasks::finished_at.is_null())
     )
     .set(fanout_tasks::finished_at.eq(at))
-    .returning(fanout_tasks::progress)
-    .get_result(c)
-    .optional())
+    .execute(c))?;
+    Ok(ended > 0)
 }
 
 /// Whether an older task for this reader and author must be done first. `before`: only tasks
