@@ -78,6 +78,11 @@ pub fn known_user(request: &HttpRequest) -> Option<i64> {
     }
 }
 
+/// Whether finding out who the request is from means checking a password.
+pub fn checks_password(request: &HttpRequest) -> bool {
+    from_memory(request).is_none() && matches!(shown(request), Shown::Password(..))
+}
+
 /// The answer without a query, if memory has it.
 fn from_memory(request: &HttpRequest) -> Option<Result<Option<Identity>, ApiError>> {
     if let Some(Resolved(result)) = request.extensions().get::<Resolved>() {

@@ -25,14 +25,13 @@ pub async fn enforce<B: MessageBody>(
     let (Some(limits), Some(class), true) = (limits, class_of(&request), is_on) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    let (class, who) = whose(&request, class).await;
+    let (class, who) = match whose(&request, class, &limits).await {
+        Ok(whose) => whose,
+        Err(verdict) => return Ok(refuse(request, Class::Login, verdict)),
+    };
     let verdict = limits.take(class, who);
     if !verdict.allowed {
-        metrics::counter!("roost_rate_limited_total", "class" => class.label()).increment(1);
-        let retry_after = verdict.wait_ms.div_ceil(1_000).max(1);
-        let mut refused = ApiError::TooManyRequests { retry_after }.error_response();
-        tell(refused.headers_mut(), class, verdict);
-        return Ok(request.into_response(refused).map_into_right_body());
+        return Ok(refuse(request, class, verdict));
     }
     let mut response = next.call(request).await?;
     let status = response.status();
@@ -43,9 +42,23 @@ pub async fn enforce<B: MessageBody>(
     Ok(response.map_into_left_body())
 }
 
+/// Answers with 429.
+fn refuse<B>(
+    request: ServiceRequest,
+    class: Class,
+    verdict: Verdict,
+) -> ServiceResponse<EitherBody<B>> {
+    metrics::counter!("roost_rate_limited_total", "class" => class.label()).increment(1);
+    let retry_after = verdict.wait_ms.div_ceil(1_000).max(1);
+    let mut refused = ApiError::TooManyRequests { retry_after }.error_response();
+    tell(refused.headers_mut(), class, verdict);
+    request.into_response(refused).map_into_right_body()
+}
+
 /// The class of a request; `None` for what is not limited.
 fn class_of(request: &ServiceRequest) -> Option<Class> {
-    let rest = request.path().strip_prefix("/api/")?;
+    // The path as the router sees it, decoded: `%6Cogin` is `login`.
+    let rest = request.match_info().as_str().strip_prefix("/api/")?;
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     match rest.split('/').next()? {
         "schema" | "docs" => None,
@@ -62,21 +75,43 @@ fn class_of(request: &ServiceRequest) -> Option<Class> {
     }
 }
 
-/// The class as it applies to who is asking, and whose bucket that is.
-async fn whose(request: &ServiceRequest, class: Class) -> (Class, Who) {
+/// The class as it applies to who is asking, and whose bucket that is. A password that comes
+/// with the request (HTTP Basic) and has not been verified lately is a login attempt: it is
+/// not even looked at when the address has made too many.
+///
+/// # Errors
+/// The verdict on such an attempt that may not be made.
+async fn whose(
+    request: &ServiceRequest,
+    class: Class,
+    limits: &RateLimits,
+) -> Result<(Class, Who), Verdict> {
     let request = request.request();
     let address = || {
         let ip = proxies::client_ip(request, proxies::configured(request));
         Who::address(ip)
     };
     if matches!(class, Class::SignUp | Class::Login) {
-        return (class, address());
+        return Ok((class, address()));
     }
-    match (auth::identity(request).await, class) {
+    let guesses = auth::checks_password(request);
+    if guesses {
+        // Taken before the check and given back after it, so that guesses made at the same
+        // time do not all see the same last token.
+        let verdict = limits.take(Class::Login, address());
+        if !verdict.allowed {
+            return Err(verdict);
+        }
+    }
+    let found = auth::identity(request).await;
+    if guesses && !matches!(found, Err(ApiError::BadCredentials(_))) {
+        limits.give_back(Class::Login, address());
+    }
+    Ok(match (found, class) {
         (Ok(Some(me)), _) => (class, Who::User(me.user_id)),
         (_, Class::Read) => (Class::ReadAnonymous, address()),
         _ => (class, address()),
-    }
+    })
 }
 
 fn tell(headers: &mut HeaderMap, class: Class, verdict: Verdict) {

@@ -12,6 +12,7 @@ on_every_setup! {
     the_schema_describes_every_path,
     the_docs_work_offline,
     logins_are_limited,
+    no_way_around_the_limit_on_logins,
 }
 
 fn the_server_says_it_is_alive_and_ready(app: App) {
@@ -160,4 +161,22 @@ fn logins_are_limited(setup: Setup) {
     assert!(statuses[refused..].iter().all(|status| *status == 429), "{statuses:?}");
     // Reading goes on.
     app.anonymous().get("/api/accounts/login_status/").expect(200);
+}
+
+fn no_way_around_the_limit_on_logins(setup: Setup) {
+    let app = App::on(setup).env("ROOST_RATE_LIMITS", "on").start();
+    let ann = app.sign_up("ann");
+    let body = json!({"username": "ann", "password": "a wrong guess"});
+    // The same resource, written differently.
+    let spelt = || app.anonymous().post("/api/accounts/%6Cogin/", body.clone());
+    let statuses: Vec<u16> = (0..12).map(|_| spelt().status).collect();
+    assert!(!statuses.contains(&400) || statuses.ends_with(&[429]), "{statuses:?}");
+    // "ann:wrong" in base64, on a path that has nothing to do with logins.
+    let basic = ann.with_authorization("Basic YW5uOndyb25n");
+    let statuses: Vec<u16> = (0..12).map(|_| basic.get("/api/newsfeeds/").status).collect();
+    assert!(statuses.ends_with(&[429]), "{statuses:?}");
+    // The right password is not looked at either: the answer would tell a guess from another.
+    assert_eq!(ann.with_basic().get("/api/newsfeeds/").status, 429);
+    // A session that works goes on.
+    ann.get("/api/newsfeeds/").expect(200);
 }
