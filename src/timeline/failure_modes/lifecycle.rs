@@ -1,6 +1,9 @@
 //! Actors that die, leave or are too busy: failure mode 19.
 
+use futures_util::FutureExt;
+
 use super::*;
+use crate::timeline::TimelineError;
 
 #[actix_rt::test]
 async fn failure_mode_19_a_panicked_actor_is_replaced() {
@@ -37,7 +40,25 @@ async fn failure_mode_19_a_full_mailbox_makes_the_timeline_load_again() {
     stage.open(Point::RowsRead);
     reader.await.unwrap();
     assert_eq!(timelines.page(ME, Range::ALL, 15).await.unwrap().entries, stage.all()[..15]);
-    assert_eq!(stage.loads(), 2);
+    assert_eq!(stage.loads(), 2, "the mailbox took more than it holds");
+}
+
+#[actix_rt::test]
+async fn failure_mode_19_readers_beyond_the_mailbox_are_refused_at_once() {
+    let stage = Stage::with(1..=5);
+    let timelines = timelines(&stage);
+    stage.hold(Point::RowsRead);
+    let first = reading(&timelines);
+    stage.reached(Point::RowsRead).await;
+    let ask = || timelines.page(ME, Range::ALL, 5);
+    let mut waiting: Vec<_> = (0..6_000).map(|_| Box::pin(ask())).collect();
+    let answered = waiting.iter_mut().filter_map(|page| page.now_or_never());
+    let refused = answered.filter(|page| *page == Err(TimelineError::Overloaded)).count();
+    assert!((1_000..4_000).contains(&refused), "{refused} of 6,000 refused");
+    stage.open(Point::RowsRead);
+    first.await.unwrap();
+    drop(waiting);
+    assert_eq!(all(&timelines).await, stage.all());
 }
 
 #[actix_rt::test]
