@@ -8,6 +8,8 @@
 
 mod actor;
 mod entry;
+#[cfg(test)]
+mod failure_modes;
 mod registry;
 mod source;
 #[cfg(test)]

@@ -55,7 +55,9 @@ struct Inner {
 
 #[derive(Clone)]
 struct Resident {
-    addr: Addr<TimelineActor>,
+    /// Shared, not cloned: actix lets every clone of an address put one message into a full
+    /// mailbox, so with a clone per message the capacity would hold nothing back.
+    addr: Arc<Addr<TimelineActor>>,
     gauge: Arc<Gauge>,
 }
 
@@ -281,7 +283,7 @@ impl Timelines {
             0 => actors::start(&Arbiter::current(), MAILBOX, || actor),
             count => actors::start(&arbiters[spread(key) as usize % count], MAILBOX, || actor),
         };
-        Resident { addr, gauge }
+        Resident { addr: Arc::new(addr), gauge }
     }
 
     /// Removes a dead actor, unless another has taken its place already.
