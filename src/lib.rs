@@ -12,6 +12,7 @@ pub mod counter;
 pub mod fanout;
 pub mod http;
 pub mod hydration;
+pub mod limits;
 pub mod media;
 pub mod notifications;
 pub mod redis_tier;

@@ -39,14 +39,7 @@ impl Audience for Publisher {
                 self.timelines.push(TimelineKey::Home(*reader), delivered.entry);
             }
         }
-        for removed in &effects.removals {
-            for key in &removed.keys {
-                self.timelines.remove(*key, removed.tweet_id);
-            }
-        }
-        for key in &effects.changed {
-            self.timelines.forget(*key);
-        }
+        self.tell_removals(effects);
     }
 
     fn tell_outside<'a>(&'a self, effects: &'a Effects) -> BoxFuture<'a, ()> {
@@ -64,6 +57,9 @@ impl Audience for Publisher {
                 .collect();
             if !removals.is_empty() {
                 self.redis.remove(&removals).await;
+                // Once more: an actor that has started since then may have loaded the old list,
+                // in whose head a removal does not show.
+                self.tell_removals(effects);
             }
             self.media.discard(&effects.orphaned_media).await;
         })
@@ -74,6 +70,19 @@ impl Audience for Publisher {
         self.tweets.clear();
         self.followings.clear();
         self.liked.clear();
+    }
+}
+
+impl Publisher {
+    fn tell_removals(&self, effects: &Effects) {
+        for removed in &effects.removals {
+            for key in &removed.keys {
+                self.timelines.remove(*key, removed.tweet_id);
+            }
+        }
+        for key in &effects.changed {
+            self.timelines.forget(*key);
+        }
     }
 }
 

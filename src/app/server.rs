@@ -13,6 +13,8 @@ use super::Parts;
 use crate::config::Config;
 use crate::http;
 use crate::http::middleware::{RequestIds, observe};
+use crate::http::rate_limits::enforce;
+use crate::limits::RateLimits;
 
 /// An idle connection is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -54,6 +56,7 @@ pub(super) fn bind(
         chosen => chosen,
     };
     let ids = web::Data::new(RequestIds::new()?);
+    let limits = web::Data::new(RateLimits::default());
     let own_metrics = config.metrics_listen.is_some();
     let for_app = parts.clone();
     let handle = web::Data::new(prometheus);
@@ -63,7 +66,10 @@ pub(super) fn bind(
         // same thread costs a tenth of one that has to wake another.
         for_app.timelines.run_on(actix::Arbiter::current());
         let app = App::new()
+            .wrap(from_fn(enforce))
+            // Last, and so outermost: a refused request has its id and its line too.
             .wrap(from_fn(observe))
+            .app_data(limits.clone())
             .app_data(ids.clone())
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))

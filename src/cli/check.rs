@@ -1,5 +1,7 @@
 //! `roost check`: the database against itself, and Redis against the database.
 
+pub mod redis;
+
 use std::collections::HashMap;
 
 use crate::config::{StorageConfig, Switch};
@@ -11,6 +13,7 @@ use crate::time::Timestamp;
 
 use super::Status;
 use super::progress::Progress;
+use super::redis::Redis;
 
 /// Users of one question. The feeds of so many are compared at once.
 const USERS_PER_STEP: i64 = 2_000;
@@ -29,6 +32,11 @@ pub struct Args {
     #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
     remove_on_unfollow: Switch,
 
+    /// As for the service: entries cached per timeline in Redis
+    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    list_limit: u32,
+
     #[command(flatten)]
     storage: StorageConfig,
 }
@@ -39,20 +47,35 @@ pub struct Args {
 /// When a database or Redis cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Status> {
     let db = super::open_existing(&args.storage)?;
+    // First: a Redis that does not answer is known before the long part.
+    let redis = Redis::connect(&args.storage)?;
     let report = database(&db, args.remove_on_unfollow.is_on(), args.limit)?;
-    let wrong = report.total();
+    let mut wrong = report.total();
     for line in unfinished(&db)? {
         println!("note: {line}");
-    }
-    if wrong == 0 {
-        println!("No differences.");
-        return Ok(0);
     }
     for (check, total) in report.totals {
         println!("{total} x {}", title(check));
     }
-    println!("{wrong} differences.");
-    Ok(1)
+    if let Some(Redis { runtime, tier }) = &redis {
+        let limit = args.list_limit as usize;
+        let compared = redis::compare(&db, tier, limit, args.limit, &redis::LOOKS_AFTER);
+        let found = runtime.block_on(compared)?;
+        println!("note: {} keys in Redis, {} lists void", found.keys, found.void);
+        if found.strangers > 0 {
+            println!("note: {} keys that only look like Roost's", found.strangers);
+        }
+        if found.differences > 0 {
+            println!("{} x key in Redis", found.differences);
+        }
+        wrong += found.differences;
+    }
+    match wrong {
+        0 => println!("No differences."),
+        1 => println!("1 difference."),
+        many => println!("{many} differences."),
+    }
+    Ok(Status::from(wrong > 0))
 }
 
 /// What a check of the database has found.

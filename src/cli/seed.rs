@@ -233,4 +233,4 @@ fn fill_feeds(conn: &mut Conn<'_>, plan: &Plan) -> diesel::QueryResult<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

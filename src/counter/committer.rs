@@ -41,7 +41,6 @@ pub(super) struct Committer {
 }
 
 /// How the transaction of a part ended.
-#[expect(clippy::large_enum_variant, reason = "one per batch, moved once")]
 enum Ended {
     Committed(Box<Committed>, Box<dyn CachePermit>),
     Failed(CounterError),

@@ -147,7 +147,6 @@ fn panicked() -> StoreError {
 #[derive(Default)]
 struct Attempt(Mutex<Stage>);
 
-#[expect(clippy::large_enum_variant, reason = "one per batch, moved once")]
 #[derive(Default)]
 enum Stage {
     /// The statements are being run, or not even that.

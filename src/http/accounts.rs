@@ -22,21 +22,23 @@ const EMAIL_TAKEN: &str = "This email address has been occupied.";
 
 /// Registers the routes.
 pub fn configure(cfg: &mut ServiceConfig) {
-    let path =
-        |name: &str, allow| resource(&format!("/api/accounts/{name}/"), Access::Public, allow);
-    cfg.service(path("signup", "POST").route(web::post().to(sign_up)))
-        .service(path("login", "POST").route(web::post().to(log_in)))
-        .service(path("logout", "POST").route(web::post().to(log_out)))
-        .service(
-            path("login_status", "GET, HEAD")
-                .route(web::get().to(login_status))
-                .route(web::head().to(login_status)),
-        )
-        .service(
-            path("token", "POST, DELETE")
-                .route(web::post().to(make_token))
-                .route(web::delete().to(delete_token)),
-        );
+    cfg.service(
+        resource("/api/accounts/signup/", Access::Public, "POST").route(web::post().to(sign_up)),
+    )
+    .service(resource("/api/accounts/login/", Access::Public, "POST").route(web::post().to(log_in)))
+    .service(
+        resource("/api/accounts/logout/", Access::Public, "POST").route(web::post().to(log_out)),
+    )
+    .service(
+        resource("/api/accounts/login_status/", Access::Public, "GET, HEAD")
+            .route(web::get().to(login_status))
+            .route(web::head().to(login_status)),
+    )
+    .service(
+        resource("/api/accounts/token/", Access::Public, "POST, DELETE")
+            .route(web::post().to(make_token))
+            .route(web::delete().to(delete_token)),
+    );
 }
 
 /// The contract's u.

@@ -20,7 +20,9 @@ pub mod notifications;
 pub mod operations;
 pub mod profiles;
 pub mod proxies;
+pub mod rate_limits;
 pub mod routing;
+pub mod schema;
 pub mod stream;
 pub mod tweets;
 pub mod window;
@@ -39,5 +41,6 @@ pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
         .configure(likes::configure)
         .configure(notifications::configure)
         .configure(media::configure)
-        .configure(operations::configure);
+        .configure(operations::configure)
+        .configure(schema::configure);
 }

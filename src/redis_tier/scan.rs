@@ -48,6 +48,25 @@ impl RedisTier {
         Ok(ScanPage { strangers: names.len() - ids.len(), ids, next: (next != 0).then_some(next) })
     }
 
+    /// Those of `ids` whose key has no time to live, which Roost never leaves behind.
+    ///
+    /// # Errors
+    /// When the tier cannot say.
+    pub async fn without_expiry(&self, family: Family, ids: &[i64]) -> Result<Vec<i64>, TierError> {
+        const FOR_EVER: Value = Value::Int(-1);
+        let mut found = Vec::new();
+        for call in ids.chunks(KEYS_PER_STEP) {
+            let mut pipe = Pipeline::with_capacity(call.len());
+            for id in call {
+                pipe.cmd("PTTL").arg(format!("{}{id}", family.prefix()));
+            }
+            let answers = self.shared.read("expiry", &pipe).await?;
+            let pairs = call.iter().zip(answers);
+            found.extend(pairs.filter(|(_, ttl)| *ttl == FOR_EVER).map(|(id, _)| *id));
+        }
+        Ok(found)
+    }
+
     /// Empties the Redis database.
     ///
     /// # Errors

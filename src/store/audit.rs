@@ -4,11 +4,14 @@
 //! What an open task is still to do is not wrong yet: its tweet, or its reader and author, are
 //! left out.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 
 use super::repair::{IdRange, Table};
-use super::{Conn, on};
+use super::schema::{comments, tweets};
+use super::{Conn, ROWS_PER_STATEMENT, on};
 
 /// One question. Its findings are rows that should not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,4 +312,56 @@ fn pairs(conn: &mut Conn<'_>, sql: &str) -> QueryResult<Vec<(i64, i64)>> {
     ));
     let rows: Vec<Pair> = on!(conn, |c| query.load(c))?;
     Ok(rows.into_iter().map(|row| (row.name, row.rows)).collect())
+}
+
+/// The counts of a live row, if all of them were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Moves forward with every change.
+    pub version: i64,
+    /// Likes.
+    pub likes: i64,
+    /// Comments; 0 for a comment.
+    pub comments: i64,
+}
+
+/// The counts of these tweets or comments; without those that are gone or not counted yet.
+pub fn counts_of(
+    conn: &mut Conn<'_>,
+    table: Table,
+    ids: &[i64],
+) -> QueryResult<HashMap<i64, Counts>> {
+    type Row = (i64, i64, Option<i64>, Option<i64>);
+    let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(ROWS_PER_STATEMENT) {
+        let chunk = chunk.iter().copied();
+        match table {
+            Table::Tweets => rows.extend(on!(conn, |c| tweets::table
+                .filter(tweets::id.eq_any(chunk))
+                .filter(tweets::deleted_at.is_null())
+                .select((
+                    tweets::id,
+                    tweets::counts_version,
+                    tweets::likes_count,
+                    tweets::comments_count,
+                ))
+                .load::<Row>(c))?),
+            Table::Comments => rows.extend(on!(conn, |c| comments::table
+                .filter(comments::id.eq_any(chunk))
+                .select((
+                    comments::id,
+                    comments::counts_version,
+                    comments::likes_count,
+                    0_i64.into_sql::<BigInt>().nullable(),
+                ))
+                .load::<Row>(c))?),
+            Table::Users => {}
+        }
+    }
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, version, likes, comments)| {
+            Some((id, Counts { version, likes: likes?, comments: comments? }))
+        })
+        .collect())
 }

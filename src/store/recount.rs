@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 
+use super::repair::{self, IdRange};
 use super::schema::{comments, likes, tweets};
 use super::{Conn, on};
 
-/// Counts likes and comments of the uncounted ones among the next `limit` tweets after `after`.
+/// Counts likes and comments of the next `limit` tweets after `after`.
 /// Returns where to go on (`None` past `until`), and how many rows were counted.
 pub fn count_tweets(
     conn: &mut Conn<'_>,
@@ -24,16 +24,9 @@ pub fn count_tweets(
         .offset(limit as i64)
         .first(c)
         .optional())?;
-    let query = diesel::sql_query(
-        "UPDATE tweets SET counts_version = counts_version + 1, \
-         likes_count = (SELECT count(*) FROM likes \
-             WHERE likes.kind = 1 AND likes.object_id = tweets.id), \
-         comments_count = (SELECT count(*) FROM comments WHERE comments.tweet_id = tweets.id) \
-         WHERE id > $1 AND id <= $2 AND (likes_count IS NULL OR comments_count IS NULL)",
-    )
-    .bind::<BigInt, _>(after)
-    .bind::<BigInt, _>(end.unwrap_or(until));
-    let rows = on!(conn, |c| query.execute(c))?;
+    // The rows are locked before they are counted: a count must not overwrite what the Counter
+    // has committed since.
+    let rows = repair::tweets(conn, IdRange { after, up_to: end.unwrap_or(until) })?;
     Ok((end, rows))
 }
 
@@ -51,15 +44,7 @@ pub fn count_comments(
         .offset(limit as i64)
         .first(c)
         .optional())?;
-    let query = diesel::sql_query(
-        "UPDATE comments SET counts_version = counts_version + 1, \
-         likes_count = (SELECT count(*) FROM likes \
-             WHERE likes.kind = 2 AND likes.object_id = comments.id) \
-         WHERE id > $1 AND id <= $2 AND likes_count IS NULL",
-    )
-    .bind::<BigInt, _>(after)
-    .bind::<BigInt, _>(end.unwrap_or(until));
-    let rows = on!(conn, |c| query.execute(c))?;
+    let rows = repair::comments(conn, IdRange { after, up_to: end.unwrap_or(until) })?;
     Ok((end, rows))
 }
 

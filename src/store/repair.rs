@@ -35,6 +35,11 @@ impl IdRange {
             .map(move |after| IdRange { after, up_to: last.min(after.saturating_add(step)) })
     }
 
+    /// Every id in it.
+    pub fn all(self) -> impl Iterator<Item = i64> {
+        self.after + 1..=self.up_to
+    }
+
     /// How many ids it spans.
     pub fn ids(self) -> u64 {
         (self.up_to - self.after).max(0) as u64

@@ -10,6 +10,8 @@ mod actor;
 mod entry;
 mod registry;
 mod source;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use entry::{Entry, Range, TimelineKey};

@@ -15,6 +15,7 @@ mod harness;
 mod accounts;
 mod comments;
 mod conventions;
+mod costs;
 mod friendships;
 mod hostile_input;
 mod idempotency;

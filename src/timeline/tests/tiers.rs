@@ -1,0 +1,134 @@
+//! The three tiers together: memory, a real Redis, and both databases.
+
+use super::super::{EntryStore, TieredSource};
+use super::*;
+use crate::redis_tier::testing::{PATIENCE, TestRedis};
+use crate::redis_tier::{Found, ListKey, RedisConfig, RedisTier};
+use crate::store::testing::TestDb;
+use crate::store::{newsfeeds, testing};
+
+/// A node's read path: with Redis on the second turn.
+struct Node {
+    test: TestDb,
+    redis: RedisTier,
+    _claim: Option<TestRedis>,
+    limit: usize,
+}
+
+impl Node {
+    fn timelines(&self) -> Timelines {
+        let store = EntryStore::new(self.test.db.clone());
+        let config = TimelinesConfig {
+            list_limit: self.limit,
+            resident_entries: 1_000_000,
+            idle: Duration::from_secs(3600),
+        };
+        Timelines::new(config, Arc::new(TieredSource::new(store, self.redis.clone())))
+    }
+
+    /// A committed entry, told to Redis as the writer does.
+    async fn commit(&self, new: Entry) {
+        let row = [(1, new.created_at, new.tweet_id)];
+        let permit = self.redis.begin_write().await;
+        let inside = permit.clone();
+        let result = self
+            .test
+            .db
+            .write("test", move |conn| {
+                inside.mark_dirty(conn)?;
+                Ok(newsfeeds::insert(conn, &row)?)
+            })
+            .await;
+        permit.resolve(&result);
+        result.unwrap();
+        self.redis.push(&[(ListKey::from(HOME), new)], self.redis.epoch(), self.limit).await;
+        permit.done();
+    }
+
+    /// What the Redis list holds, if there is one.
+    async fn list(&self) -> Option<Vec<Entry>> {
+        let key = ListKey::from(HOME);
+        match self.redis.inspect(key, self.redis.epoch(), self.limit).await.unwrap() {
+            Found::List(list) => Some(list.entries),
+            Found::Nothing => None,
+            Found::Surprise(surprise) => panic!("{surprise:?}"),
+        }
+    }
+}
+
+/// SQLite, Postgres, and Postgres with Redis.
+async fn nodes(limit: usize) -> Vec<Node> {
+    let mut nodes: Vec<Node> = testing::databases()
+        .into_iter()
+        .map(|test| Node { test, redis: RedisTier::disabled(), _claim: None, limit })
+        .collect();
+    let test = testing::postgres();
+    let claim = TestRedis::claim();
+    let redis = RedisTier::start(RedisConfig::new(&claim.url), test.db.clone()).unwrap();
+    assert!(redis.wait_until_up(PATIENCE).await);
+    nodes.push(Node { test, redis, _claim: Some(claim), limit });
+    nodes
+}
+
+#[actix_rt::test]
+async fn push_before_first_read_loads_from_database() {
+    for node in nodes(100).await {
+        for at in 1..=3 {
+            node.commit(entry(at)).await;
+        }
+        let timelines = node.timelines();
+        node.commit(entry(4)).await;
+        timelines.push(HOME, entry(4));
+        let page = timelines.page(HOME, Range::ALL, 10).await.unwrap();
+        assert_eq!(page.entries, entries([4, 3, 2, 1]), "{}", node.test.name);
+        assert_eq!(page.from, LoadedFrom::Database);
+        if node.redis.is_up() {
+            assert_eq!(node.list().await, Some(entries([4, 3, 2, 1])), "the key exists");
+            let elsewhere = node.timelines().page(HOME, Range::ALL, 10).await.unwrap();
+            assert_eq!((elsewhere.entries, elsewhere.from), (page.entries, LoadedFrom::Redis));
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn list_limit_holds_and_falls_back() {
+    for node in nodes(20).await {
+        let name = node.test.name;
+        for at in 1..=45 {
+            node.commit(entry(at)).await;
+        }
+        let timelines = node.timelines();
+        assert_eq!(walk(&timelines, 10).await, entries((1..=45).rev()), "{name}");
+        assert_eq!(timelines.resident_count(), (1, 20), "{name}: memory holds exactly the limit");
+        if node.redis.is_up() {
+            assert_eq!(node.list().await.map(|list| list.len()), Some(20));
+        }
+
+        node.commit(entry(46)).await;
+        timelines.push(HOME, entry(46));
+        assert_eq!(walk(&timelines, 10).await, entries((1..=46).rev()), "{name}: after a push");
+        assert_eq!(timelines.resident_count(), (1, 20), "{name}");
+        if node.redis.is_up() {
+            assert_eq!(node.list().await, Some(entries((27..=46).rev())));
+            node.redis.drop_list(ListKey::from(HOME)).await;
+        }
+        assert_eq!(walk(&timelines, 10).await, entries((1..=46).rev()), "{name}: list gone");
+        let cold = node.timelines();
+        assert_eq!(walk(&cold, 10).await, entries((1..=46).rev()), "{name}: cold again");
+    }
+}
+
+/// What is in Redis under the wrong epoch, or behind the database, is not served.
+#[actix_rt::test]
+async fn a_list_that_lags_behind_the_database_is_not_served() {
+    for node in nodes(20).await {
+        node.commit(entry(1)).await;
+        node.timelines().page(HOME, Range::ALL, 5).await.unwrap();
+        // A commit that Redis never hears of.
+        let row = [(1, Timestamp(2), 20)];
+        node.test.db.write("test", move |conn| Ok(newsfeeds::insert(conn, &row)?)).await.unwrap();
+        let page = node.timelines().page(HOME, Range::ALL, 5).await.unwrap();
+        assert_eq!(page.entries, entries([2, 1]), "{}", node.test.name);
+        assert_eq!(page.from, LoadedFrom::Database);
+    }
+}
