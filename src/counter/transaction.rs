@@ -56,6 +56,10 @@ impl RowWitness {
     }
 }
 
+/// Up to so many operations Postgres needs no telling how to find their rows; they are spared
+/// the round trip.
+const FEW: usize = 16;
+
 /// Carries out the operations up to the commit.
 ///
 /// # Errors
@@ -67,6 +71,9 @@ pub(super) fn run(
     clock: &Clock,
 ) -> Result<Written, StoreError> {
     let started = clock.now();
+    if operations.len() > FEW {
+        locks::prefer_indexes(conn)?;
+    }
     let (found, number) = find(conn, &Wanted::by(operations), started)?;
     let plan = plan(operations, &found, &mut || clock.now());
     if plan.is_empty() {

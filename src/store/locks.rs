@@ -4,6 +4,7 @@
 //! comments, each in id order. So two nodes take turns per object, never deadlock, and what is
 //! read after the lock stays true until the commit.
 
+use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -35,6 +36,20 @@ pub struct LockedComment {
 
 /// Postgres' name of the running transaction. `pg_xact_status` tells later what became of it.
 const TRANSACTION: &str = "pg_current_xact_id()::text";
+
+/// Makes Postgres look up the rows of a large batch by their keys, for the rest of the
+/// transaction. Left to itself it reads the whole table for a thousand keys, up to some millions
+/// of rows: 90 ms instead of 4 with 200,000 likes. The planner cannot know that the pages are in
+/// memory; a JIT compiler started on its inflated costs would take longer than the query.
+pub fn prefer_indexes(conn: &mut Conn<'_>) -> QueryResult<()> {
+    match conn {
+        Conn::Pg(c) => c.batch_execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off",
+        ),
+        Conn::Sqlite(_) => Ok(()),
+    }
+}
 
 /// Locks those of the tweets that exist. The second value names the transaction (Postgres; none
 /// if there is nothing to lock). `ids` are sorted and unique.
