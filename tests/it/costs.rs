@@ -9,15 +9,13 @@ on_every_setup! {
 }
 
 /// Calls that do not come from requests.
-const BACKGROUND: [&str; 4] = [
+const BACKGROUND: [&str; 5] = [
     "query=\"cache.",
-    "query=\"writer.backlog\"",
-    "query=\"housekeeping\"",
-    "query=\"notifications.",
+    "query=\"writer.backlog",
+    "query=\"housekeeping",
+    "query=\"notifications",
+    "query=\"sweep_sessions",
 ];
-
-/// Redis calls that do not come from requests.
-const UPKEEP: [&str; 1] = ["op=\"probe\""];
 
 /// The sum of a counter or histogram count over its labels, but for those of `without`.
 fn sum(metrics: &str, name: &str, without: &[&str]) -> u64 {

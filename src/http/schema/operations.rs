@@ -45,7 +45,7 @@ macro_rules! operations {
 operations! {
     post "/api/accounts/signup/" "Sign up and log in" open [&[]] [("username", "string", true), ("email", "string", true), ("password", "string", true)] => 201 "LoggedIn" [400];
     post "/api/accounts/login/" "Log in" open [&[]] [("username", "string", true), ("password", "string", true)] => 200 "LoggedIn" [400];
-    post "/api/accounts/logout/" "Log out; the session ends everywhere" open [&[]] [] => 200 "Success" [];
+    post "/api/accounts/logout/" "Log out: this session ends" open [&[]] [] => 200 "Success" [];
     get "/api/accounts/login_status/" "Who am I" open [&[]] [] => 200 "LoginStatus" [];
     post "/api/accounts/token/" "Get a bearer token" open [&[]] [("username", "string", true), ("password", "string", true)] => 201 "Token" [400];
     delete "/api/accounts/token/" "Revoke this token, or all of the user's" login [&[]] [] => 200 "Success" [];
@@ -63,7 +63,7 @@ operations! {
     post "/api/friendships/{user_id}/unfollow/" "Unfollow a user" login [&[]] [] => 200 "Deleted" [400, 404];
     get "/api/friendships/{user_id}/followers/" "Followers, newest first" open [FRIENDS] [] => 200 "FriendPage" [400, 404];
     get "/api/friendships/{user_id}/followings/" "Whom the user follows, newest first" open [FRIENDS] [] => 200 "FriendPage" [400, 404];
-    get "/api/comments/" "Comments of a tweet, oldest first, 100 a page" open [&["tweet_id_required", "created_at__gt"]] [] => 200 "CommentPage" [400];
+    get "/api/comments/" "Comments of a tweet, oldest first, 100 a page" open [&["tweet_id_required", "created_at__gt", "page_size"]] [] => 200 "CommentPage" [400];
     post "/api/comments/" "Comment on a tweet" login [&["Idempotency-Key"]] [("tweet_id", "integer", true), ("content", "string", true)] => 201 "Comment" [400, 409];
     put "/api/comments/{id}/" "Edit one's own comment" login [&[]] [("content", "string", true)] => 200 "Comment" [400, 404];
     delete "/api/comments/{id}/" "Delete one's own comment" login [&[]] [] => 200 "Success" [404];
