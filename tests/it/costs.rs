@@ -17,6 +17,9 @@ const BACKGROUND: [&str; 5] = [
     "query=\"sweep_sessions",
 ];
 
+/// Redis calls that do not come from requests.
+const UPKEEP: [&str; 1] = ["op=\"probe\""];
+
 /// The sum of a counter or histogram count over its labels, but for those of `without`.
 fn sum(metrics: &str, name: &str, without: &[&str]) -> u64 {
     metrics
