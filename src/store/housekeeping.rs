@@ -2,12 +2,9 @@
 
 use diesel::prelude::*;
 
-use super::schema::{fanout_tasks, idempotency_keys};
-use super::{Conn, ROWS_PER_STATEMENT, on};
+use super::schema::fanout_tasks;
+use super::{Conn, ROWS_PER_STATEMENT, idempotency, on};
 use crate::time::Timestamp;
-
-/// Answers to idempotent requests are kept for a day.
-const KEEP_ANSWERS_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// Removes at most `limit` finished tasks older than `keep_tasks_s` seconds, and as many
 /// answers older than a day.
@@ -30,20 +27,6 @@ pub fn clean(
         )
         .execute(c))?;
     }
-    let oldest_answer = Timestamp(now.micros() - KEEP_ANSWERS_US);
-    let answers: Vec<(i64, String)> = on!(conn, |c| idempotency_keys::table
-        .filter(idempotency_keys::created_at.lt(oldest_answer))
-        .order(idempotency_keys::created_at)
-        .select((idempotency_keys::user_id, idempotency_keys::idempotency_key))
-        .limit(limit as i64)
-        .load(c))?;
-    for (user, key) in answers {
-        on!(conn, |c| diesel::delete(
-            idempotency_keys::table
-                .filter(idempotency_keys::user_id.eq(user))
-                .filter(idempotency_keys::idempotency_key.eq(&key))
-        )
-        .execute(c))?;
-    }
+    idempotency::delete_older_than(conn, now, limit as i64)?;
     Ok(())
 }
