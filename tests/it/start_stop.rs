@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{App, Client, Value, id, ids, json, on_every_setup};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::harness::{App, Client, Value, effort, id, ids, json, on_every_setup};
 
 on_every_setup! {
     an_empty_directory_becomes_a_data_directory,
@@ -113,15 +116,33 @@ fn a_kill_under_load_loses_nothing_acknowledged(mut app: App) {
         reader.follow(writer);
     }
     let target = id(&reader.tweet("comment on this"));
-    let acknowledged = Load::default().run(&writers, target, || app.kill9());
-    app.start_again();
-    app.quiesce();
+    let mut dice = StdRng::seed_from_u64(effort::seed("a kill under load"));
+    for _ in 0..effort::rounds(1) {
+        let acknowledged = Load::default().run(&writers, target, || {
+            // Anywhere between two writes.
+            thread::sleep(Duration::from_micros(dice.random_range(0..50_000)));
+            app.kill9();
+        });
+        app.start_again();
+        app.quiesce();
+        assert_nothing_is_lost(&app, &reader, &writers, &acknowledged);
+        let count = reader.tweet_page(target)["comments_count"].as_i64().unwrap();
+        assert_eq!(count, app.sql("SELECT count(*) AS n FROM comments"));
+    }
+}
+
+fn assert_nothing_is_lost(
+    app: &App,
+    reader: &Client,
+    writers: &[Client],
+    acknowledged: &[(Vec<i64>, Vec<i64>)],
+) {
     let feed = ids(&Value::Array(reader.walk("/api/newsfeeds/?page_size=100")), "tweet.id");
     let mut once = feed.clone();
     once.sort_unstable();
     once.dedup();
     assert_eq!(once.len(), feed.len(), "a delivery was repeated");
-    for (writer, (tweets, comments)) in writers.iter().zip(&acknowledged) {
+    for (writer, (tweets, comments)) in writers.iter().zip(acknowledged) {
         let path = format!("/api/tweets/?user_id={}&page_size=100", writer.id);
         let stored = ids(&Value::Array(reader.walk(&path)), "id");
         for tweet in tweets {
@@ -134,8 +155,6 @@ fn a_kill_under_load_loses_nothing_acknowledged(mut app: App) {
         assert!(comments.iter().all(|comment| stored.contains(comment)), "a comment was lost");
     }
     app.assert_counts_match_rows();
-    let count = reader.tweet_page(target)["comments_count"].as_i64().unwrap();
-    assert_eq!(count, app.sql("SELECT count(*) AS n FROM comments"));
 }
 
 fn a_polite_stop_is_quick_and_clean(mut app: App) {

@@ -9,6 +9,7 @@ mod actions;
 mod app;
 mod client;
 mod database;
+pub mod effort;
 pub mod photo;
 mod process;
 mod raw;
