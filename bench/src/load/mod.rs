@@ -1,0 +1,53 @@
+//! An HTTP/1.1 client that costs little, since it shares the processors with what it measures:
+//! requests are bytes made beforehand, replies are not parsed beyond status and length.
+
+mod burst;
+mod closed;
+mod connection;
+mod open;
+mod outcome;
+mod request;
+mod timer;
+
+pub use burst::burst;
+pub use closed::{Shape, closed};
+pub use connection::{Connection, Head, Reply, call};
+pub use open::{Arrivals, open};
+pub use outcome::{Outcome, nanoseconds};
+pub use request::Request;
+
+use rand::rngs::StdRng;
+
+/// What to send next: a kind (a number below [`Traffic::kinds`]) and the request's bytes.
+pub struct Planned<'a> {
+    /// Latencies are kept by kind.
+    pub kind: usize,
+    /// Made beforehand, or on the spot.
+    pub request: std::borrow::Cow<'a, [u8]>,
+}
+
+/// The requests of a measurement.
+pub trait Traffic: Sync {
+    /// How many kinds there are.
+    fn kinds(&self) -> usize {
+        1
+    }
+
+    /// The next request. `draw` is seeded, one per thread.
+    fn next(&self, draw: &mut StdRng) -> Planned<'_>;
+}
+
+/// Any of them, each as likely as the others.
+impl Traffic for [Request] {
+    fn next(&self, draw: &mut StdRng) -> Planned<'_> {
+        use rand::RngExt;
+        let request = &self[draw.random_range(0..self.len())];
+        Planned { kind: 0, request: request.bytes().into() }
+    }
+}
+
+impl Traffic for Vec<Request> {
+    fn next(&self, draw: &mut StdRng) -> Planned<'_> {
+        self.as_slice().next(draw)
+    }
+}
