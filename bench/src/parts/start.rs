@@ -2,11 +2,11 @@
 
 use anyhow::ensure;
 
+use crate::Bench;
 use crate::data::{Data, Setup};
 use crate::figures::{Figure, Goal, Section};
 use crate::load::{self, Request};
 use crate::process::Process;
-use crate::Bench;
 
 /// The feed entries of the full database.
 const ENTRIES: &str = "1000000";
@@ -25,8 +25,18 @@ pub fn run(bench: &Bench) -> anyhow::Result<Section> {
     let mut section = Section::default();
     let flags: &[&str] = bench.pick(
         &["--users", "2000", "--feed-entries", "50000"],
-        &["--users", "100000", "--follows", "2000000", "--feed-entries", ENTRIES, "--likes", "100000",
-          "--comments", "100000"],
+        &[
+            "--users",
+            "100000",
+            "--follows",
+            "2000000",
+            "--feed-entries",
+            ENTRIES,
+            "--likes",
+            "100000",
+            "--comments",
+            "100000",
+        ],
     );
     for setup in [Setup::PostgresRedis, Setup::Sqlite] {
         let name = match setup {

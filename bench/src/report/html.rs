@@ -24,12 +24,12 @@ pub(super) fn page(setting: &Setting, chapters: &[Chapter]) -> String {
     let mut out =
         String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n");
-    let _ = write!(out, "<title>Roost measured</title><style>{STYLE}</style></head>\n<body>\n");
-    let _ = write!(
+    let _ = writeln!(out, "<title>Roost measured</title><style>{STYLE}</style></head>\n<body>");
+    let _ = writeln!(
         out,
         "<h1>Roost measured</h1>\n<p>Commit {}, {} run at {} (seconds since 1970); {} x {}, {}, \
          load average {} at the start. Ratios are medians over rounds, with the lowest and \
-         highest round; each round takes Roost and its rival one after the other.</p>\n",
+         highest round; each round takes Roost and its rival one after the other.</p>",
         text(&setting.commit),
         text(&setting.effort.to_lowercase()),
         setting.at,
@@ -46,7 +46,7 @@ pub(super) fn page(setting: &Setting, chapters: &[Chapter]) -> String {
 }
 
 fn write_chapter(out: &mut String, chapter: &Chapter) {
-    let _ = write!(out, "<h2>{}</h2>\n<p>{}.</p>\n", text(chapter.name), text(chapter.about));
+    let _ = writeln!(out, "<h2>{}</h2>\n<p>{}.</p>", text(chapter.name), text(chapter.about));
     if let Some(error) = &chapter.error {
         let _ = writeln!(out, "<p class=\"MISSED\">Failed: {}</p>", text(error));
     }
@@ -71,7 +71,7 @@ fn write_chapter(out: &mut String, chapter: &Chapter) {
     for plot in &chapter.section.plots {
         let caption = text(&plot.title);
         let _ =
-            write!(out, "<figure><figcaption>{caption}</figcaption>{}</figure>\n", svg::draw(plot));
+            writeln!(out, "<figure><figcaption>{caption}</figcaption>{}</figure>", svg::draw(plot));
     }
     out.push_str("</div>\n");
 }

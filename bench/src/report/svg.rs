@@ -119,19 +119,19 @@ pub(super) fn draw(plot: &Plot) -> String {
     for (value, name) in x.ticks() {
         let at = x.at(value);
         let (bottom, below) = (HEIGHT - BOTTOM, HEIGHT - BOTTOM + 15.0);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<path d=\"M{at:.1} {TOP}V{bottom}\" stroke=\"currentColor\" stroke-opacity=\".12\"/>\
-             <text x=\"{at:.1}\" y=\"{below}\" text-anchor=\"middle\">{name}</text>\n"
+             <text x=\"{at:.1}\" y=\"{below}\" text-anchor=\"middle\">{name}</text>"
         );
     }
     for (value, name) in y.ticks() {
         let at = y.at(value);
         let (right, before, beside) = (WIDTH - RIGHT, LEFT - 6.0, at + 4.0);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"currentColor\" stroke-opacity=\".12\"/>\
-             <text x=\"{before}\" y=\"{beside:.1}\" text-anchor=\"end\">{name}</text>\n"
+             <text x=\"{before}\" y=\"{beside:.1}\" text-anchor=\"end\">{name}</text>"
         );
     }
     write_labels(&mut out, plot);
@@ -150,10 +150,10 @@ pub(super) fn draw(plot: &Plot) -> String {
                 write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{colour}\"/>");
         }
         let (left, top) = (WIDTH - RIGHT + 10.0, TOP + 10.0 + place as f64 * 16.0);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "\n<rect x=\"{left}\" y=\"{}\" width=\"10\" height=\"3\" fill=\"{colour}\"/>\
-             <text x=\"{}\" y=\"{top}\">{}</text>\n",
+             <text x=\"{}\" y=\"{top}\">{}</text>",
             top - 5.0,
             left + 15.0,
             text(&series.name)
@@ -166,10 +166,10 @@ pub(super) fn draw(plot: &Plot) -> String {
 fn write_labels(out: &mut String, plot: &Plot) {
     let (middle, low) = ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0);
     let up = (TOP + HEIGHT - BOTTOM) / 2.0;
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<text x=\"{middle}\" y=\"{low}\" text-anchor=\"middle\">{}</text>\
-         <text transform=\"translate(12 {up}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+         <text transform=\"translate(12 {up}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
         text(&plot.x.label),
         text(&plot.y.label)
     );
