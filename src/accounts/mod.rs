@@ -3,6 +3,7 @@
 //! - [`passwords`]: argon2id, bounded;
 //! - [`sessions`]: tokens, stored hashed, and a cache of those in use;
 //! - [`basic`]: what makes HTTP Basic affordable;
+//! - [`endings`]: who hears at once that a session has ended;
 //! - [`rules`]: what names, addresses and passwords may look like;
 //! - [`Accounts`]: all of it together, which is what the HTTP layer and the command line call.
 //!
@@ -11,6 +12,7 @@
 //! account that is locked or has a new password has no session from before.
 
 pub mod basic;
+pub mod endings;
 mod error;
 pub mod passwords;
 pub mod rules;
@@ -22,7 +24,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::AccountError;
-pub use service::{Accounts, Settings};
+pub use service::{Accounts, Settings, Standing};
 pub use sessions::{LIFETIME, TokenHash, token_hash};
 
 pub use crate::store::sessions::Kind;

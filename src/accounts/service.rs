@@ -1,9 +1,10 @@
 //! Signing up, logging in and out, and who is behind a token.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::basic::Proofs;
+use super::endings::Watch;
 use super::passwords::Passwords;
 use super::rules::{self, Rules};
 use super::sessions::{self, LIFETIME, Live, Sessions, TRUSTED_FOR, TokenHash};
@@ -27,7 +28,7 @@ pub struct Settings {
     pub rules: Rules,
     /// For how long a session or Basic password is taken on trust between two looks into the
     /// database.
-    pub trusted_for: std::time::Duration,
+    pub trusted_for: Duration,
 }
 
 impl From<&Config> for Settings {
@@ -46,7 +47,12 @@ pub struct Accounts {
     passwords: Passwords,
     sessions: Sessions,
     proofs: Proofs,
+    trusted_for: Duration,
 }
+
+/// A user's password as it is stored, to be compared and nothing else.
+#[derive(PartialEq, Eq)]
+pub struct Standing(String);
 
 /// A session that is about to be added, and the token for the client.
 struct Fresh {
@@ -63,6 +69,7 @@ impl Accounts {
             sessions: Sessions::new(db.clone(), clock.clone(), CACHED_SESSIONS, trusted_for),
             proofs: Proofs::new(CACHED_PROOFS, trusted_for)?,
             passwords: Passwords::new(),
+            trusted_for,
             db,
             clock,
             rules,
@@ -175,6 +182,29 @@ impl Accounts {
         hash: TokenHash,
     ) -> Result<Option<Identity>, StoreError> {
         Ok(self.sessions.find(kind, hash).await?.map(|live| identity(live, kind, hash)))
+    }
+
+    /// For how long a login is taken on trust between two looks into the database.
+    pub fn trusted_for(&self) -> Duration {
+        self.trusted_for
+    }
+
+    /// Hears of the end of a session on this node. It ends elsewhere, or by itself, unheard:
+    /// look again now and then.
+    pub fn watch(&self, session: TokenHash) -> Watch {
+        self.sessions.watch(session)
+    }
+
+    /// What changes when the user gets another password; `None` when the account is locked or
+    /// gone. Always asks the database.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn standing(&self, username: &str) -> Result<Option<Standing>, StoreError> {
+        let name = username.to_owned();
+        let found =
+            self.db.read("standing", move |conn| Ok(users::credentials(conn, &name)?)).await?;
+        Ok(found.filter(|found| !found.disabled).map(|found| Standing(found.password_hash)))
     }
 
     /// Who has this password, if it was verified lately.

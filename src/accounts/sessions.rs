@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::endings::{Endings, Watch};
 use crate::cache::{Fenced, Ticket};
 use crate::store::sessions::{self as rows, Kind};
 use crate::store::{Db, StoreError};
@@ -67,13 +68,15 @@ pub struct Sessions {
     db: Db,
     clock: Clock,
     live: Fenced<TokenHash, Live>,
+    endings: Endings,
     trusted_for: Duration,
 }
 
 impl Sessions {
     /// A cache of about `capacity` sessions, each trusted for `trusted_for`.
     pub fn new(db: Db, clock: Clock, capacity: usize, trusted_for: Duration) -> Self {
-        Sessions { db, clock, live: Fenced::new(capacity), trusted_for }
+        let (live, endings) = (Fenced::new(capacity), Endings::default());
+        Sessions { db, clock, live, endings, trusted_for }
     }
 
     /// The session, if it can be told without the database. On the path of every warm read.
@@ -124,7 +127,7 @@ impl Sessions {
         let deleted =
             self.db.write("session_end", move |conn| Ok(rows::delete(conn, &hash)?)).await;
         // Also after an error: what has become of the row is to be asked anew.
-        self.live.invalidate(&hash);
+        self.ended(&[hash]);
         deleted
     }
 
@@ -133,6 +136,12 @@ impl Sessions {
         for hash in hashes {
             self.live.invalidate(hash);
         }
+        self.endings.tell(hashes);
+    }
+
+    /// Hears of the session's end on this node.
+    pub fn watch(&self, hash: TokenHash) -> Watch {
+        self.endings.watch(hash)
     }
 
     fn trust(&self, expires_at: Timestamp, now: Timestamp) -> Duration {

@@ -1,10 +1,12 @@
 //! The HTTP servers of a node.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Extensions, Server};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -21,6 +23,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The head of a request must arrive within.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client that takes nothing of what waits for it, or whose network is gone, is cut off after
+/// so long. Without it a stream that nobody reads would be kept for ever, and one whose client
+/// has vanished for a quarter of an hour.
+const STUCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: [f64; 14] =
@@ -78,6 +85,7 @@ pub(super) fn bind(
             if own_metrics { app } else { app.configure(http::operations::configure_metrics) };
         app.default_service(web::to(http::conventions::unknown_path))
     })
+    .on_connect(limit_stuck)
     .workers(workers)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_LIMIT)
@@ -91,6 +99,19 @@ pub(super) fn bind(
         Some(listen) => Some(bind_metrics(listen, parts, handle)?),
     };
     Ok(Servers { address, main: main.run(), metrics })
+}
+
+/// Only the kernel knows whether a client takes what is sent: the body of a response is not
+/// even asked for more while the socket is full (RFC 5482).
+fn limit_stuck(connection: &dyn Any, _: &mut Extensions) {
+    #[cfg(target_os = "linux")]
+    if let Some(socket) = connection.downcast_ref::<TcpStream>()
+        && let Err(error) = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(STUCK_LIMIT))
+    {
+        tracing::debug!(%error, "a connection is without a limit for stuck clients");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (connection, STUCK_LIMIT, size_of::<TcpStream>());
 }
 
 fn bind_metrics(

@@ -1,41 +1,55 @@
 //! `GET /api/newsfeeds/stream/`: new feed entries as they become visible (server-sent events,
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//!
+//! - [`feed`]: one client's stream, from entries to bytes;
+//! - [`permit`]: whether the login behind it still holds.
+//!
+//! Architecture invariant: whatever ends a stream, the client has the id after which it goes
+//! on, from the first bytes.
 
-use std::collections::VecDeque;
+mod feed;
+mod permit;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
+use self::feed::Feed;
+use self::permit::Permit;
 use super::ApiError;
 use super::auth::LoggedIn;
 use super::error::RETRY_AFTER_S;
 use super::routing::{Access, resource};
 use super::window::parse_id;
-use crate::accounts::{Accounts, AuthMethod, Identity, Kind};
+use crate::accounts::Accounts;
 use crate::hydration::pages::Hydrator;
 use crate::time::Timestamp;
-use crate::timeline::{Entry, Subscription, TimelineKey};
-
-/// A quiet stream says that it is alive this often; proxies cut silent connections.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// Entries that are put together in one go.
-const BATCH: usize = 32;
+use crate::timeline::TimelineKey;
 
 /// Open streams of a node; more are refused with 503.
 const MOST_STREAMS: usize = 20_000;
 
+/// Open streams of one user: windows and devices. One more, and the oldest ends: it may be one
+/// whose client has gone, which shows only when something is sent to it.
+const MOST_OF_ONE_USER: usize = 20;
+
 /// The open streams of a node, and the word that ends them.
 pub struct Streams {
-    open: Arc<AtomicUsize>,
+    open: Arc<Mutex<Open>>,
     stop: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    /// Oldest first.
+    of_users: HashMap<i64, VecDeque<Arc<Notify>>>,
 }
 
 impl Default for Streams {
@@ -50,24 +64,43 @@ impl Streams {
         self.stop.send_replace(true);
     }
 
-    fn enter(&self) -> Result<Place, ApiError> {
-        let place = Place(self.open.clone());
-        let others = place.0.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!("roost_streams_open").set((others + 1) as f64);
-        if others >= MOST_STREAMS {
+    fn enter(&self, user_id: i64) -> Result<Place, ApiError> {
+        let mut open = self.open.lock();
+        if open.all >= MOST_STREAMS {
             return Err(ApiError::Unavailable { retry_after: RETRY_AFTER_S });
         }
-        Ok(place)
+        open.all += 1;
+        metrics::gauge!("roost_streams_open").set(open.all as f64);
+        let given_up = Arc::new(Notify::new());
+        let of_user = open.of_users.entry(user_id).or_default();
+        if of_user.len() >= MOST_OF_ONE_USER
+            && let Some(oldest) = of_user.pop_front()
+        {
+            oldest.notify_one();
+        }
+        of_user.push_back(given_up.clone());
+        Ok(Place { user_id, given_up, open: self.open.clone() })
     }
 }
 
 /// One open stream, counted for as long as it lives.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    user_id: i64,
+    given_up: Arc<Notify>,
+    open: Arc<Mutex<Open>>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        metrics::gauge!("roost_streams_open").set(open as f64);
+        let mut open = self.open.lock();
+        open.all -= 1;
+        if let Some(of_user) = open.of_users.get_mut(&self.user_id) {
+            of_user.retain(|other| !Arc::ptr_eq(other, &self.given_up));
+            if of_user.is_empty() {
+                open.of_users.remove(&self.user_id);
+            }
+        }
+        metrics::gauge!("roost_streams_open").set(open.all as f64);
     }
 }
 
@@ -86,14 +119,16 @@ async fn open(
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, ApiError> {
     let after = last_event(&request)?;
-    let place = streams.enter()?;
+    let user_id = me.user_id;
+    let place = streams.enter(user_id)?;
     let stop = streams.stop.subscribe();
-    let key = TimelineKey::Home(me.user_id);
+    let permit = Permit::new(me, accounts).await?.ok_or(ApiError::NotAuthenticated)?;
+    let key = TimelineKey::Home(user_id);
     let subscription = hydrator.timelines.follow(key, after).await.map_err(|error| {
-        tracing::debug!(user_id = me.user_id, %error, "a stream could not begin");
+        tracing::debug!(user_id, %error, "a stream could not begin");
         ApiError::Unavailable { retry_after: RETRY_AFTER_S }
     })?;
-    let feed = Feed::new(me, subscription, after, hydrator, accounts, stop, place);
+    let feed = Feed::new(user_id, subscription, permit, hydrator, stop, place);
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -114,138 +149,5 @@ fn last_event(request: &HttpRequest) -> Result<Option<Timestamp>, ApiError> {
     Ok(Some(Timestamp(id)))
 }
 
-/// One client's stream.
-struct Feed {
-    me: Identity,
-    entries: tokio::sync::mpsc::Receiver<Entry>,
-    /// What was missed, oldest first.
-    backlog: VecDeque<Entry>,
-    /// Said first.
-    opening: Option<Bytes>,
-    last: Timestamp,
-    heartbeat: Instant,
-    hydrator: web::Data<Hydrator>,
-    accounts: web::Data<Accounts>,
-    stop: watch::Receiver<bool>,
-    _place: Place,
-}
-
-impl Feed {
-    fn new(
-        me: Identity,
-        subscription: Subscription,
-        after: Option<Timestamp>,
-        hydrator: web::Data<Hydrator>,
-        accounts: web::Data<Accounts>,
-        stop: watch::Receiver<bool>,
-        place: Place,
-    ) -> Feed {
-        let Subscription { backlog, is_gap, entries } = subscription;
-        let opening = match (is_gap, after, backlog.first()) {
-            (true, Some(after), Some(oldest)) => gap(after, oldest.created_at),
-            // Sends the head at once, so that the client knows that it is connected.
-            _ => Bytes::from_static(b": connected\n\n"),
-        };
-        Feed {
-            me,
-            entries,
-            backlog: backlog.into(),
-            opening: Some(opening),
-            last: after.unwrap_or(Timestamp::MIN),
-            heartbeat: Instant::now() + HEARTBEAT,
-            hydrator,
-            accounts,
-            stop,
-            _place: place,
-        }
-    }
-
-    /// The next bytes; `None` ends the stream.
-    async fn next(&mut self) -> Option<Bytes> {
-        if let Some(opening) = self.opening.take() {
-            return Some(opening);
-        }
-        loop {
-            if *self.stop.borrow() || !self.is_logged_in().await {
-                return None;
-            }
-            let batch = match self.wait().await? {
-                Woken::Entries(batch) => batch,
-                Woken::Heartbeat => {
-                    self.heartbeat = Instant::now() + HEARTBEAT;
-                    return Some(Bytes::from_static(b": alive\n\n"));
-                }
-                Woken::Stop => return None,
-            };
-            let events = self.render(batch).await?;
-            if !events.is_empty() {
-                self.heartbeat = Instant::now() + HEARTBEAT;
-                return Some(events);
-            }
-        }
-    }
-
-    /// Waits for entries, the heartbeat or the end. `None`: the timeline has let go of us.
-    async fn wait(&mut self) -> Option<Woken> {
-        if !self.backlog.is_empty() {
-            let size = self.backlog.len().min(BATCH);
-            return Some(Woken::Entries(self.backlog.drain(..size).collect()));
-        }
-        tokio::select! {
-            _ = self.stop.changed() => Some(Woken::Stop),
-            received = timeout_at(self.heartbeat, self.entries.recv()) => match received {
-                Err(_) => Some(Woken::Heartbeat),
-                Ok(first) => {
-                    let mut batch = vec![first?];
-                    while batch.len() < BATCH && let Ok(more) = self.entries.try_recv() {
-                        batch.push(more);
-                    }
-                    Some(Woken::Entries(batch))
-                }
-            },
-        }
-    }
-
-    /// Events of entries that the client has not seen. `None` when they cannot be put
-    /// together: the client comes back for them.
-    async fn render(&mut self, batch: Vec<Entry>) -> Option<Bytes> {
-        let last = self.last;
-        let new: Vec<Entry> = batch.into_iter().filter(|entry| entry.created_at > last).collect();
-        let items = self.hydrator.entries(&new, self.me.user_id).await.ok()?;
-        let mut events = Vec::new();
-        for (entry, item) in new.iter().zip(items) {
-            self.last = self.last.max(entry.created_at);
-            let Some(item) = item else { continue };
-            let id = entry.created_at.micros();
-            events.extend_from_slice(format!("id: {id}\nevent: newsfeed\ndata: ").as_bytes());
-            events.extend_from_slice(&item);
-            events.extend_from_slice(b"\n\n");
-        }
-        Some(events.into())
-    }
-
-    /// Whether the login that opened the stream still holds. Without an answer it does.
-    async fn is_logged_in(&self) -> bool {
-        let kind = match self.me.method {
-            AuthMethod::Cookie => Kind::Cookie,
-            AuthMethod::Bearer => Kind::Bearer,
-            AuthMethod::Basic => return true,
-        };
-        match self.me.session {
-            Some(hash) => !matches!(self.accounts.session(kind, hash).await, Ok(None)),
-            None => true,
-        }
-    }
-}
-
-enum Woken {
-    Entries(Vec<Entry>),
-    Heartbeat,
-    Stop,
-}
-
-/// Tells from where to page what is not sent again.
-fn gap(after: Timestamp, before: Timestamp) -> Bytes {
-    let data = serde_json::json!({ "created_at__gt": after, "created_at__lt": before });
-    Bytes::from(format!("event: gap\ndata: {data}\n\n"))
-}
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ pub(super) struct Gauge {
     pub(super) entries: AtomicUsize,
     /// When it was last read, in milliseconds of the registry's clock.
     pub(super) last_used: AtomicU64,
+    /// Open streams, at most; those whose clients have gone are found out later.
+    pub(super) followers: AtomicUsize,
     /// Set when a change could not be delivered: what is held must not be served any more.
     pub(super) stale: AtomicBool,
 }
@@ -68,7 +70,8 @@ pub(super) enum Change {
     Push(Entry),
     /// A tweet is gone.
     Remove(i64),
-    /// Something changed that a push cannot express: load again before the next answer.
+    /// Something changed that a push cannot express, or memory is short: load again before the
+    /// next answer. Open streams go on.
     Forget,
 }
 
@@ -89,20 +92,30 @@ impl TimelineActor {
     fn drop_stale(&mut self) {
         if self.gauge.stale.swap(false, Ordering::AcqRel) {
             self.set(None);
-            self.followers.clear();
+            self.keep_followers(|_| false);
         }
     }
 
     fn answer(&mut self, read: Read, found: Found, from: LoadedFrom) {
-        if read.reply.send(Ok((found, from))).is_ok() {
-            self.followers.extend(read.follow);
+        let is_told = read.reply.send(Ok((found, from))).is_ok();
+        if let Some(follower) = read.follow.filter(|_| is_told) {
+            self.followers.push(follower);
+            // A client that comes and goes must not leave a trail until the next push.
+            self.keep_followers(|follower| !follower.is_closed());
         }
+    }
+
+    fn keep_followers(&mut self, keep: impl FnMut(&mpsc::Sender<Entry>) -> bool) {
+        self.followers.retain(keep);
+        self.gauge.followers.store(self.followers.len(), Ordering::Relaxed);
     }
 
     /// Passes an entry on to the open streams. One that does not keep up ends, as does one
     /// whose client has gone.
     fn tell_followers(&mut self, entry: Entry) {
-        self.followers.retain(|follower| follower.try_send(entry).is_ok());
+        if !self.followers.is_empty() {
+            self.keep_followers(|follower| follower.try_send(entry).is_ok());
+        }
     }
 
     fn set(&mut self, window: Option<Window>) {
@@ -195,8 +208,10 @@ impl Handler<Change> for TimelineActor {
 
     fn handle(&mut self, change: Change, _: &mut Self::Context) {
         self.drop_stale();
-        if let Change::Push(entry) = change {
-            self.tell_followers(entry);
+        match change {
+            Change::Push(entry) => self.tell_followers(entry),
+            Change::Forget => self.keep_followers(|follower| !follower.is_closed()),
+            Change::Remove(_) => {}
         }
         let Some(window) = self.window.as_mut() else {
             // Cold stays cold: the next read loads what has been committed.

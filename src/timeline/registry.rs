@@ -61,6 +61,12 @@ struct Resident {
     gauge: Arc<Gauge>,
 }
 
+impl Resident {
+    fn is_followed(&self) -> bool {
+        self.gauge.followers.load(Ordering::Relaxed) > 0
+    }
+}
+
 impl Timelines {
     /// Timelines that load from `source`. Actors run on the thread of their first reader until
     /// [`Timelines::run_on`] has named threads for them.
@@ -118,8 +124,12 @@ impl Timelines {
         after: Option<Timestamp>,
     ) -> Result<Subscription, TimelineError> {
         let (sender, entries) = mpsc::channel(FOLLOWER_BUFFER);
-        let newer_than = after.unwrap_or(Timestamp(i64::MAX));
-        let range = Range { newer_than, ..Range::ALL };
+        let Some(after) = after else {
+            let (found, _) = self.ask(key, Range::ALL, 1, Some(sender)).await?;
+            let after = found.entries.first().map_or(Timestamp(1), |newest| newest.created_at);
+            return Ok(Subscription { after, backlog: Vec::new(), is_gap: false, entries });
+        };
+        let range = Range { newer_than: after, ..Range::ALL };
         let limit = self.inner.config.list_limit;
         let (found, _) = self.ask(key, range, limit, Some(sender)).await?;
         let mut backlog = found.entries;
@@ -136,7 +146,7 @@ impl Timelines {
             is_gap = !self.inner.source.page(key, rest, 1).await?.is_empty();
         }
         backlog.reverse();
-        Ok(Subscription { backlog, is_gap, entries })
+        Ok(Subscription { after, backlog, is_gap, entries })
     }
 
     /// Asks the actor; one that has died is replaced by a cold one, once.
@@ -187,11 +197,17 @@ impl Timelines {
         self.change(key, Change::Forget);
     }
 
-    /// Makes every resident timeline load again before it answers.
+    /// Makes every resident timeline load again before it answers, and ends the open streams:
+    /// an entry may be visible that nobody has told them.
     pub fn forget_all(&self) {
         for shard in &self.inner.shards {
             for resident in shard.lock().values() {
                 resident.gauge.stale.store(true, Ordering::Release);
+                if resident.is_followed() {
+                    // The next message of any kind does it; when the mailbox is full there is
+                    // one already.
+                    let _ = resident.addr.try_send(Change::Forget);
+                }
             }
         }
     }
@@ -245,9 +261,22 @@ impl Timelines {
         }
     }
 
-    /// Drops the timeline from memory. Its actor ends when its last reader is answered.
+    /// Drops the timeline from memory. Its actor ends when its last reader is answered. One
+    /// that streams are open on gives its window away and stays, without cost to the budget.
     pub fn passivate(&self, key: TimelineKey) {
-        self.shard(key).lock().remove(&key);
+        let mut shard = self.shard(key).lock();
+        match shard.get(&key) {
+            Some(resident) if resident.is_followed() => {
+                // Not idle again for as long; by then closed streams have been counted out.
+                resident.gauge.last_used.store(self.now_ms(), Ordering::Relaxed);
+                if resident.addr.try_send(Change::Forget).is_err() {
+                    resident.gauge.stale.store(true, Ordering::Release);
+                }
+            }
+            _ => {
+                shard.remove(&key);
+            }
+        }
     }
 
     fn usage(&self) -> Vec<Usage> {
@@ -304,6 +333,12 @@ impl Timelines {
         self.inner.born.elapsed().as_millis() as u64
     }
 
+    /// Open streams as the actor knows them.
+    #[cfg(test)]
+    pub(crate) fn followers(&self, key: TimelineKey) -> usize {
+        self.resident(key).gauge.followers.load(Ordering::Relaxed)
+    }
+
     /// Makes the timeline's actor panic, as a bug would.
     #[cfg(test)]
     pub(crate) fn panic_actor(&self, key: TimelineKey) {
@@ -314,12 +349,16 @@ impl Timelines {
 /// A timeline as it goes on.
 #[derive(Debug)]
 pub struct Subscription {
+    /// Where the backlog begins: what the reader has seen, or else the newest entry that is
+    /// visible; moment 1 in a timeline without entries. One who comes back with it misses
+    /// nothing.
+    pub after: Timestamp,
     /// What the reader has missed, oldest first.
     pub backlog: Vec<Entry>,
     /// Whether more was missed than the backlog holds.
     pub is_gap: bool,
-    /// What becomes visible from now on. Ends when the stream does not keep up or the timeline
-    /// leaves memory; the reader may come back with the last entry it has seen.
+    /// What becomes visible from now on. Ends when the stream does not keep up, the actor dies
+    /// or may have missed an entry; the reader may come back with the last entry it has seen.
     pub entries: mpsc::Receiver<Entry>,
 }
 

@@ -1,16 +1,23 @@
 //! The event stream of a home timeline: each entry once, in order, also after a gap.
 
-use std::io::{BufRead, BufReader};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::harness::{App, Client, Setup, Value, id, json, on_every_setup, shape};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{App, Client, Setup, Value, id, json, on_every_setup, shape, text};
 
 on_every_setup! {
     new_entries_arrive_as_they_become_visible,
     a_stream_resumes_after_the_last_event,
+    a_stream_that_saw_nothing_resumes_too,
+    a_long_absence_is_a_gap_that_can_be_paged,
+    a_client_that_does_not_read_is_cut_off_and_resumes,
     a_stream_is_private,
+    a_logout_ends_the_streams_of_its_session_at_once,
     a_stream_ends_with_the_server,
 }
 
@@ -20,6 +27,14 @@ const SOON: Duration = Duration::from_secs(10);
 /// An open stream: its lines come through a channel, so that waiting for one has an end.
 struct Stream {
     lines: Receiver<String>,
+}
+
+/// One event, or the opening, which has an id and no data.
+#[derive(Debug, Default, PartialEq)]
+struct Event {
+    id: String,
+    name: String,
+    data: String,
 }
 
 impl Stream {
@@ -33,6 +48,7 @@ impl Stream {
         assert_eq!(answer.status(), 200);
         let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
         assert!(content_type.starts_with("text/event-stream"), "{content_type}");
+        assert_eq!(answer.headers().get("content-encoding"), None, "nothing is held back");
         let (send, lines) = channel();
         thread::spawn(move || {
             for line in BufReader::new(answer).lines().map_while(Result::ok) {
@@ -44,22 +60,59 @@ impl Stream {
         Self { lines }
     }
 
-    /// The next event: its id and its data. Comments in between are passed over.
+    /// Opens and reads the opening: the stream, and the id after which it begins.
     #[track_caller]
-    fn next(&self) -> (String, Value) {
-        let (mut event_id, mut data) = (String::new(), String::new());
+    fn begin(client: &Client, last_event_id: Option<&str>) -> (Self, String) {
+        let stream = Self::open(client, last_event_id);
+        let opening = stream.event().expect("an opening");
+        assert_eq!((&*opening.name, &*opening.data), ("", ""), "{opening:?}");
+        (stream, opening.id)
+    }
+
+    /// The next event of any kind; `None` when the stream has ended.
+    #[track_caller]
+    fn event(&self) -> Option<Event> {
+        let mut event = Event::default();
         loop {
-            let line = self.lines.recv_timeout(SOON).expect("an event");
+            let line = match self.lines.recv_timeout(SOON) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => panic!("nothing came after {event:?}"),
+            };
             match line.split_once(": ").unwrap_or((&line, "")) {
-                ("id", value) => event_id = value.to_owned(),
-                ("event", value) => assert_eq!(value, "newsfeed"),
-                ("data", value) => data.push_str(value),
-                ("", "") if !data.is_empty() => {
-                    return (event_id, serde_json::from_str(&data).expect("JSON in data"));
-                }
+                ("id", value) => event.id = value.to_owned(),
+                ("event", value) => event.name = value.to_owned(),
+                ("data", value) => event.data.push_str(value),
+                ("", "") if event != Event::default() => return Some(event),
                 _ => {}
             }
         }
+    }
+
+    /// The next feed entry: its id and its data.
+    #[track_caller]
+    fn next(&self) -> (String, Value) {
+        loop {
+            let event = self.event().expect("the stream goes on");
+            if event.data.is_empty() {
+                continue;
+            }
+            assert_eq!(event.name, "newsfeed");
+            return (event.id, serde_json::from_str(&event.data).expect("JSON in data"));
+        }
+    }
+
+    /// Reads to the end of the stream: the tweets on the way.
+    #[track_caller]
+    fn rest(&self) -> Vec<i64> {
+        let mut tweets = Vec::new();
+        while let Some(event) = self.event() {
+            if !event.data.is_empty() {
+                let data: Value = serde_json::from_str(&event.data).expect("JSON in data");
+                tweets.push(id(&data["tweet"]));
+            }
+        }
+        tweets
     }
 }
 
@@ -108,6 +161,102 @@ fn a_stream_resumes_after_the_last_event(mut app: App) {
     }
 }
 
+/// Between two events, or before the first, the client knows where it stands.
+fn a_stream_that_saw_nothing_resumes_too(app: App) {
+    let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
+    let (stream, nowhere) = Stream::begin(&bob, None);
+    drop(stream);
+    let first = id(&bob.tweet("the first entry of this feed"));
+    let (stream, again) = Stream::begin(&bob, Some(&nowhere));
+    assert_eq!(again, nowhere);
+    assert_eq!(id(&stream.next().1["tweet"]), first);
+
+    ann.follow(&bob);
+    app.quiesce();
+    let (stream, after) = Stream::begin(&ann, None);
+    assert_eq!(after, id(&ann.feed()[0]).to_string(), "the newest entry that is visible");
+    drop(stream);
+    let missed = id(&bob.tweet("between two streams"));
+    app.quiesce();
+    let stream = Stream::open(&ann, Some(&after));
+    assert_eq!(id(&stream.next().1["tweet"]), missed);
+}
+
+fn a_long_absence_is_a_gap_that_can_be_paged(setup: Setup) {
+    let mut app = App::on(setup).env("ROOST_LIST_LIMIT", "5").start();
+    let ann = app.sign_up("ann");
+    let tweets = ann.tweets(9);
+    let entries = ann.walk("/api/newsfeeds/?");
+    let entry_of = |tweet: usize| &entries[entries.len() - 1 - tweet];
+    let seen = id(entry_of(0)).to_string();
+    // From memory, and then from the tier below it.
+    for _ in 0..2 {
+        let (stream, after) = Stream::begin(&ann, Some(&seen));
+        assert_eq!(after, seen);
+        let gap = stream.event().unwrap();
+        assert_eq!((&*gap.name, &*gap.id), ("gap", ""), "{gap:?}");
+        let gap: Value = serde_json::from_str(&gap.data).unwrap();
+        let cursors = ["created_at__gt", "created_at__lt"];
+        shape::keys(&gap, &cursors);
+        let [newer, older] = cursors.map(|name| format!("{name}={}", text(&gap[name])));
+        let missed = ann.walk(&format!("/api/newsfeeds/?{newer}&{older}"));
+        assert_eq!(missed, [entry_of(3), entry_of(2), entry_of(1)].map(Clone::clone));
+        let sent: Vec<i64> = (0..5).map(|_| id(&stream.next().1["tweet"])).collect();
+        assert_eq!(sent, tweets[4..], "no loss and no repeat");
+        app.restart();
+    }
+    // One less is no gap.
+    let (stream, _) = Stream::begin(&ann, Some(&id(entry_of(3)).to_string()));
+    assert_eq!(id(&stream.next().1["tweet"]), tweets[4]);
+}
+
+/// A client with the smallest buffers that asks for a long backlog and does not read it, while
+/// more is posted than may wait for it.
+fn a_client_that_does_not_read_is_cut_off_and_resumes(app: App) {
+    let ann = app.sign_up("ann");
+    let (stream, start) = Stream::begin(&ann, None);
+    drop(stream);
+    // Too much for the socket's buffers and the response's: about 250 KB.
+    let long = "🐔".repeat(250);
+    let mut posted: Vec<i64> = (0..200).map(|_| id(&ann.tweet(&long))).collect();
+
+    let address: SocketAddr = app.base_url().replace("http://", "").parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    // Over loopback a segment has 64 KiB, and the sender a buffer for twenty of them.
+    socket.set_tcp_mss(536).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut slow = TcpStream::from(socket);
+    slow.set_read_timeout(Some(SOON)).unwrap();
+    let head = format!(
+        "GET {STREAM} HTTP/1.1\r\nHost: x\r\nCookie: {}\r\nLast-Event-ID: {start}\r\n\r\n",
+        ann.cookie_header()
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut first = [0; 15];
+    slow.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    // It is registered now, since the head is sent after that; these have to wait for it.
+    posted.extend(ann.tweets(70));
+
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n0\r\n\r\n") {
+        let mut more = [0; 4096];
+        let length = slow.read(&mut more).expect("the end of the stream");
+        assert!(length > 0, "cut off in the middle of a chunk");
+        answer.extend_from_slice(&more[..length]);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    let ids: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    let got = ids.len() - 1;
+    assert_eq!(ids[0], start);
+    assert!((200..270).contains(&got), "{got} of 270: it was not cut off");
+
+    let (stream, _) = Stream::begin(&ann, Some(ids[got]));
+    let rest: Vec<i64> = (got..270).map(|_| id(&stream.next().1["tweet"])).collect();
+    assert_eq!(rest, posted[got..], "without loss or repeat");
+}
+
 fn a_stream_is_private(app: App) {
     let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
     let message = "Authentication credentials were not provided.";
@@ -120,15 +269,34 @@ fn a_stream_is_private(app: App) {
     assert_eq!(id(&stream.next().1["tweet"]), own);
 }
 
+fn a_logout_ends_the_streams_of_its_session_at_once(app: App) {
+    let ann = app.sign_up("ann");
+    let (phone, script) = (ann.with_bearer(), ann.with_basic());
+    let (at_home, _) = Stream::begin(&ann, None);
+    let (on_phone, _) = Stream::begin(&phone, None);
+    let (by_script, _) = Stream::begin(&script, None);
+    let asked = Instant::now();
+    phone.delete("/api/accounts/token/").expect(200);
+    assert_eq!(on_phone.rest(), [0_i64; 0]);
+    ann.post("/api/accounts/logout/", json!({})).expect(200);
+    assert_eq!(at_home.rest(), [0_i64; 0]);
+    // Less than a heartbeat: nobody waited for one.
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    let tweet = id(&script.tweet("still here"));
+    assert_eq!(id(&by_script.next().1["tweet"]), tweet);
+    assert_eq!(ann.request("GET", STREAM).open().expect("an answer").status(), 403);
+}
+
 fn a_stream_ends_with_the_server(mut app: App) {
     let ann = app.sign_up("ann");
     let stream = Stream::open(&ann, None);
     ann.tweet("hello");
     stream.next();
-    // An open stream must not hold the stop up.
-    let asked = std::time::Instant::now();
+    // An open stream must not hold the stop up, and ends in good order.
+    let asked = Instant::now();
     assert_eq!(app.sigterm(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(stream.rest(), [0_i64; 0]);
 }
 
 #[test]

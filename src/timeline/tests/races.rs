@@ -168,7 +168,81 @@ async fn a_stream_begins_without_gap_or_repeat() {
     assert_eq!((stream.backlog, stream.is_gap), (entries([2, 3]), false));
     assert_eq!(stream.entries.recv().await, Some(entry(4)));
     let late = timelines.follow(HOME, None).await.unwrap();
-    assert!(late.backlog.is_empty());
+    assert_eq!((late.after, late.backlog), (Timestamp(4), vec![]));
+    let empty = timelines.follow(TimelineKey::Home(2), None).await.unwrap();
+    assert_eq!(empty.after, Timestamp(4), "the fake has one list for all");
+}
+
+/// Neither idleness nor the memory budget ends a stream: the window goes, the listeners stay.
+#[actix_rt::test]
+async fn a_timeline_that_is_listened_to_gives_up_its_memory_only() {
+    let source = FakeSource::new([3, 2, 1]);
+    let config = TimelinesConfig { list_limit: 10, resident_entries: 0, idle: Duration::ZERO };
+    let timelines = Timelines::new(config, Arc::new(Handle(source.clone())));
+    let mut stream = timelines.follow(HOME, None).await.unwrap();
+    assert_eq!(timelines.resident_count(), (1, 3));
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    timelines.sweep();
+    timelines.push(HOME, entry(4));
+    assert_eq!(stream.entries.recv().await, Some(entry(4)));
+    assert_eq!(timelines.resident_count(), (1, 0), "the entries have left");
+
+    // Once nobody listens the actor leaves too; it finds that out at the next sweep but one.
+    drop(stream);
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        timelines.sweep();
+        tokio::task::yield_now().await;
+    }
+    assert!(!timelines.is_resident(HOME));
+}
+
+/// An entry that may have been committed without a word ends the streams: their clients come
+/// back and are told.
+#[actix_rt::test]
+async fn what_may_have_been_missed_ends_the_stream() {
+    let source = FakeSource::new([1]);
+    let timelines = timelines(&source, 10);
+    let mut stream = timelines.follow(HOME, None).await.unwrap();
+    source.commit(entry(2));
+    timelines.forget_all();
+    assert_eq!(stream.entries.recv().await, None);
+    let again = timelines.follow(HOME, Some(stream.after)).await.unwrap();
+    assert_eq!(again.backlog, entries([2]));
+}
+
+/// Sixty-four entries wait for a slow stream; one more, and it is cut off. What it has got is
+/// without a gap, and the rest is there when it comes back.
+#[actix_rt::test]
+async fn a_slow_stream_is_cut_off_and_resumes() {
+    let source = FakeSource::new([1]);
+    let timelines = timelines(&source, 1_000);
+    let mut slow = timelines.follow(HOME, None).await.unwrap();
+    let mut quick = timelines.follow(HOME, None).await.unwrap();
+    let mut got = Vec::new();
+    for at in 2..=100 {
+        source.commit(entry(at));
+        timelines.push(HOME, entry(at));
+        assert_eq!(quick.entries.recv().await, Some(entry(at)));
+    }
+    while let Some(entry) = slow.entries.recv().await {
+        got.push(entry);
+    }
+    assert_eq!(got, entries(2..=65));
+    let again = timelines.follow(HOME, Some(Timestamp(65))).await.unwrap();
+    assert_eq!(again.backlog, entries(66..=100));
+}
+
+/// Clients that come and go leave nothing behind, also when nothing is posted.
+#[actix_rt::test]
+async fn closed_streams_are_forgotten() {
+    let source = FakeSource::new([1]);
+    let timelines = timelines(&source, 10);
+    for _ in 0..100 {
+        drop(timelines.follow(HOME, None).await.unwrap());
+    }
+    let _open = timelines.follow(HOME, None).await.unwrap();
+    assert_eq!(timelines.followers(HOME), 1);
 }
 
 /// Past the list limit the stream says that there is a gap.

@@ -145,6 +145,14 @@ impl App {
         self.process.take().expect("a running process").wait()
     }
 
+    /// The server's resident memory, in KiB (Linux).
+    pub fn memory_kib(&self) -> u64 {
+        let id = self.process.as_ref().expect("a running process").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What the server has logged so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()

@@ -67,6 +67,11 @@ impl Process {
         }
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills without a warning, as a power cut would.
     pub fn kill9(mut self) {
         self.child.kill().expect("kill -9");
