@@ -100,6 +100,10 @@ pub struct Config {
     #[arg(long, env = "ROOST_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,...")]
     pub trusted_proxies: Vec<String>,
 
+    /// Origins whose pages may use the API from a browser, with cookies; * lets all in, without
+    #[arg(long, env = "ROOST_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,...")]
+    pub cors_origins: Vec<String>,
+
     /// 1 allows clearing Redis; for tests only
     #[arg(long, env = "ROOST_TESTING", value_name = "1", action = clap::ArgAction::Set, value_parser = parse_testing,
           default_value = "0", hide_default_value = true)]

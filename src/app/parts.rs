@@ -12,6 +12,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::counter::{Counter, DbStore, Limits, Neighbours};
 use crate::fanout::{Writer, WriterConfig};
+use crate::http::cors::Origins;
 use crate::http::friendships::FriendLists;
 use crate::http::proxies::TrustedProxies;
 use crate::http::stream::Streams;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub followings: Arc<Followings>,
     /// Proxies whose word counts.
     pub proxies: Arc<TrustedProxies>,
+    /// Origins whose pages may use the API.
+    pub origins: Arc<Origins>,
     /// Open event streams.
     pub streams: Arc<Streams>,
 }
@@ -74,6 +77,7 @@ impl Parts {
     pub fn check(config: &Config) -> anyhow::Result<()> {
         config.storage.database().engine()?;
         TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
+        Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
         RedisConfig::from_settings(config).as_ref().map_or(Ok(()), RedisTier::check)
     }
 
@@ -129,6 +133,7 @@ impl Parts {
         let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
         let accounts = Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
+        let origins = Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
         Ok(Parts {
             config: config.clone(),
             db,
@@ -143,6 +148,7 @@ impl Parts {
             hydrator: Arc::new(hydrator),
             followings,
             proxies: Arc::new(proxies),
+            origins: Arc::new(origins),
             streams: Arc::new(Streams::default()),
         })
     }
@@ -167,6 +173,7 @@ impl Parts {
             .app_data(web::Data::from(self.hydrator.liked.clone()))
             .app_data(web::Data::from(self.followings.clone()))
             .app_data(web::Data::from(self.proxies.clone()))
+            .app_data(web::Data::from(self.origins.clone()))
             .app_data(web::Data::from(self.streams.clone()))
             .app_data(web::Data::new(lists));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
@@ -67,7 +67,11 @@ async fn list(
     write_comments(&mut body, &hydrator, &rows, viewer).await?;
     body.extend_from_slice(b",\"has_next_page\":");
     body.extend_from_slice(if has_next { b"true}" } else { b"false}" });
-    let response = conventions::revalidated(&request, &body, viewer.is_some());
+    let mut response = conventions::revalidated(&request, &body, viewer.is_some());
+    if let Some(last) = rows.last().filter(|_| has_next) {
+        let link = conventions::link(&request, "created_at__gt", last.created_at);
+        response.insert_header((header::LINK, link));
+    }
     Ok(conventions::with_body(response, body))
 }
 

@@ -8,20 +8,26 @@ use sha2::Digest;
 use super::error::{ApiError, NOT_FOUND};
 use crate::hydration::pages::Page;
 
-/// `Link: <...>; rel="next"` of a page that has a next one.
+/// `Link: <...>; rel="next"` of a page that has a next one, by `created_at__lt`.
 pub fn next_link(request: &HttpRequest, page: &Page) -> Option<String> {
     let last = page.last.filter(|_| page.has_next)?;
+    Some(link(request, "created_at__lt", last))
+}
+
+/// `Link: <...>; rel="next"`: this request with another value of `parameter`.
+pub fn link(request: &HttpRequest, parameter: &str, value: impl std::fmt::Display) -> String {
+    let is_it = |pair: &str| pair.split('=').next() == Some(parameter);
     let kept: Vec<&str> = request
         .query_string()
         .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.starts_with("created_at__lt="))
+        .filter(|pair| !pair.is_empty() && !is_it(pair))
         .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte)))
         .collect();
     let mut query = kept.join("&");
     if !query.is_empty() {
         query.push('&');
     }
-    Some(format!("<{}?{query}created_at__lt={last}>; rel=\"next\"", request.path()))
+    format!("<{}?{query}{parameter}={value}>; rel=\"next\"", request.path())
 }
 
 /// An ETag over the body and the right Cache-Control; 304 when the client has it already.

@@ -3,7 +3,8 @@
 //! A browser attaches the session cookie by itself, so an unsafe request that relies on the
 //! cookie must come from our own pages. Browsers say where a request comes from, in headers
 //! that no page can forge: `Sec-Fetch-Site` (Fetch Metadata) and `Origin` (RFC 6454). A client
-//! that sends neither is no browser, or one without a page behind it.
+//! that sends neither is no browser, or one without a page behind it. Origins that the operator
+//! has named ([`super::cors`]) count as our own pages.
 
 use std::future::{Ready, ready};
 
@@ -13,7 +14,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 
 use super::ApiError;
-use super::proxies;
+use super::{cors, proxies};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -30,7 +31,11 @@ pub fn check(request: &HttpRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     let headers = request.headers();
-    let origin = headers.get(header::ORIGIN).map(|origin| is_ours(origin, request));
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| is_named(origin, request)) {
+        return Ok(());
+    }
+    let origin = origin.map(|origin| is_ours(origin, request));
     if origin == Some(false) {
         return Err(CROSS_SITE);
     }
@@ -59,6 +64,11 @@ impl FromRequest for OwnSite {
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// Whether the operator trusts the page's origin. Not meant by `*`, which is without cookies.
+fn is_named(origin: &HeaderValue, request: &HttpRequest) -> bool {
+    origin.to_str().is_ok_and(|origin| cors::configured(request).names(origin))
 }
 
 /// Whether the page stands on the host that the request goes to.
@@ -141,6 +151,24 @@ mod tests {
         ] {
             assert_eq!(allowed(site, origin, host), expected, "{site:?} {origin:?}");
         }
+    }
+
+    #[test]
+    fn named_origins_are_let_in_and_everybody_is_not() {
+        let checked = |setting: &str, origin: &str| {
+            let origins = cors::Origins::parse(&[setting]).unwrap();
+            let request = TestRequest::post()
+                .app_data(web::Data::new(origins))
+                .insert_header((header::HOST, "api.roost.example"))
+                .insert_header((FETCH_SITE, "same-site"))
+                .insert_header((header::ORIGIN, origin));
+            check(&request.to_http_request())
+        };
+        let app = "https://app.roost.example";
+        assert_eq!(checked(app, app), Ok(()));
+        assert_eq!(checked(app, "https://other.roost.example"), Err(CROSS_SITE));
+        assert_eq!(checked("*", app), Err(CROSS_SITE));
+        assert_eq!(checked("*", "*"), Err(CROSS_SITE));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::ApiError;
 use super::auth::{LoggedIn, MaybeLoggedIn};
 use super::error::NOT_FOUND;
 use super::routing::{Access, resource};
 use super::window::{Params, path_id};
+use super::{ApiError, conventions};
 use crate::fanout::{Op, Outcome, Writer};
 use crate::hydration::followings::Followings;
 use crate::hydration::users::Users;
@@ -126,8 +126,9 @@ impl FriendLists {
         viewer: Option<i64>,
     ) -> Result<HttpResponse, ApiError> {
         let params = Params::parse(request.query_string())?;
+        let older_than = params.cursor("created_at__lt")?;
         let size = params.number("size")?.unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
-        let page = match params.cursor("created_at__lt")? {
+        let page = match older_than {
             Some(older_than) => self.by_cursor(user, side, older_than, size).await?,
             None => {
                 const INVALID: ApiError = ApiError::NotFound("Invalid page.");
@@ -154,13 +155,23 @@ impl FriendLists {
                 has_followed: followed.contains(&friend.user_id),
             });
         }
-        Ok(HttpResponse::Ok().json(json!({
+        let body = json!({
             "total_results": page.total,
             "total_pages": page.total.div_ceil(size as u64).max(1),
             "page_number": page.number,
             "has_next_page": page.has_next,
             "results": results,
-        })))
+        });
+        let body = body.to_string().into_bytes();
+        let mut response = conventions::revalidated(request, &body, viewer.is_some());
+        if let Some(last) = page.rows.last().filter(|_| page.has_next) {
+            let link = match older_than {
+                Some(_) => conventions::link(request, "created_at__lt", last.created_at),
+                None => conventions::link(request, "page", page.number + 1),
+            };
+            response.insert_header((header::LINK, link));
+        }
+        Ok(conventions::with_body(response, body))
     }
 
     async fn by_number(

@@ -1,16 +1,17 @@
-//! Around every request: its id, its metrics, its log line, and the headers of every answer.
+//! Around every request: its id, its metrics, its log line, the headers of every answer, and
+//! how its body travels. One layer does it all, since each costs an allocation per request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
-use super::auth;
+use super::{auth, compression, cors};
 
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
@@ -59,16 +60,24 @@ impl RequestIds {
 ///
 /// # Errors
 /// Passes on what the inner service returns.
-pub async fn observe<B: MessageBody>(
+pub async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.call(request).await?;
+    let mut response = match cors::preflight(&request) {
+        Some(answer) => request.into_response(answer).map_body(|_, body| EitherBody::right(body)),
+        None => {
+            let mut response = next.call(request).await?.map_into_left_body::<BoxBody>();
+            cors::tell(&mut response);
+            compression::pack(response)
+        }
+    };
+    let status = response.status();
     let headers = response.headers_mut();
-    set_missing(headers);
+    set_missing(headers, status);
     headers.insert(HeaderName::from_static(REQUEST_ID), id.clone());
     record(&response, &id, started.elapsed());
     Ok(response)
@@ -87,7 +96,13 @@ fn request_id(request: &ServiceRequest) -> HeaderValue {
     }
 }
 
-fn set_missing(headers: &mut HeaderMap) {
+fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
+    if !headers.contains_key(header::CACHE_CONTROL) && !status.is_redirection() {
+        // A refusal may be over a moment later. What says nothing else may be somebody's own.
+        let is_refusal = status.is_client_error() || status.is_server_error();
+        let kept = if is_refusal { "no-store" } else { "private, no-cache" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    }
     for (name, value) in SECURITY_HEADERS {
         let name = HeaderName::from_static(name);
         if !headers.contains_key(&name) {

@@ -4,12 +4,12 @@ use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use super::ApiError;
 use super::auth::{LoggedIn, MaybeLoggedIn};
 use super::error::NOT_FOUND;
 use super::fields::{Fields, UploadedFile};
 use super::routing::{Access, resource};
 use super::window::{Params, path_id};
+use super::{ApiError, conventions};
 use crate::accounts::rules;
 use crate::config::Length;
 use crate::hydration::users::Users;
@@ -58,6 +58,7 @@ struct EditableView<'a> {
 }
 
 async fn show(
+    request: HttpRequest,
     user_id: Path<String>,
     MaybeLoggedIn(viewer): MaybeLoggedIn,
     db: Data<Db>,
@@ -65,7 +66,7 @@ async fn show(
     let user_id = path_id(&user_id)?;
     let viewer = viewer.map(|viewer| viewer.user_id);
     let found = db.read("profile", move |conn| look_up(conn, Who::Id(user_id), viewer)).await?;
-    found.map(|found| render(&found)).ok_or(NOT_FOUND)
+    render(&request, found, viewer)
 }
 
 async fn find_by_name(
@@ -82,7 +83,7 @@ async fn find_by_name(
     let viewer = viewer.map(|viewer| viewer.user_id);
     let found =
         db.read("profile_by_name", move |conn| look_up(conn, Who::Name(&name), viewer)).await?;
-    found.map(|found| render(&found)).ok_or(NOT_FOUND)
+    render(&request, found, viewer)
 }
 
 /// The body is read last: of a request that is refused it does not matter.
@@ -155,8 +156,13 @@ fn look_up(
     Ok(Some((profile, has_followed)))
 }
 
-fn render((profile, has_followed): &(Profile, bool)) -> HttpResponse {
-    HttpResponse::Ok().json(ProfileView {
+fn render(
+    request: &HttpRequest,
+    found: Option<(Profile, bool)>,
+    viewer: Option<i64>,
+) -> Result<HttpResponse, ApiError> {
+    let (profile, has_followed) = found.ok_or(NOT_FOUND)?;
+    let view = ProfileView {
         id: profile.card.id,
         username: &profile.card.username,
         nickname: profile.card.nickname.as_deref(),
@@ -164,8 +170,11 @@ fn render((profile, has_followed): &(Profile, bool)) -> HttpResponse {
         followers_count: profile.followers_count,
         followings_count: profile.followings_count,
         tweets_count: profile.tweets_count,
-        has_followed: *has_followed,
-    })
+        has_followed,
+    };
+    let body = serde_json::to_vec(&view).map_err(|_| ApiError::Internal)?;
+    let response = conventions::revalidated(request, &body, viewer.is_some());
+    Ok(conventions::with_body(response, body))
 }
 
 fn nickname(fields: &Fields) -> Result<Option<String>, ApiError> {

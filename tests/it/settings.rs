@@ -77,6 +77,9 @@ fn a_bad_setting_stops_the_start_with_one_clear_line() {
         ("ROOST_TWEET_LENGTH", "x..y"),
         ("ROOST_COMMENT_LENGTH", "0..140"),
         ("ROOST_RATE_LIMITS", "maybe"),
+        ("ROOST_CORS_ORIGINS", "app.example"),
+        ("ROOST_CORS_ORIGINS", "https://app.example/"),
+        ("ROOST_CORS_ORIGINS", "*,https://app.example"),
         ("ROOST_TESTING", "yes please"),
         ("DATABASE_URL", "mysql://localhost/roost"),
         ("DATABASE_URL", "nonsense"),
@@ -133,6 +136,7 @@ fn help_shows_every_setting_with_its_default() {
         ("ROOST_TWEET_LENGTH", "1..255"),
         ("ROOST_COMMENT_LENGTH", "1..140"),
         ("ROOST_RATE_LIMITS", "on"),
+        ("ROOST_CORS_ORIGINS", ""),
         ("ROOST_TESTING", ""),
         ("ROOST_METRICS_LISTEN", ""),
     ];

@@ -192,13 +192,19 @@ impl Request<'_> {
     /// Sends it, keeps the cookies that come back, checks what holds for every answer.
     #[track_caller]
     pub fn send(self) -> Reply {
+        self.send_as_is().checked()
+    }
+
+    /// As [`Request::send`], without the checks: for bodies that are not as they seem.
+    #[track_caller]
+    pub fn send_as_is(self) -> Reply {
         let (client, said) = (self.client, self.said.clone());
         let answer = self.open().unwrap_or_else(|error| panic!("{said}: {error:?}"));
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.bytes().unwrap_or_else(|error| panic!("{said}: {error:?}")).to_vec();
         let reply = Reply { request: said, status, body, headers };
         client.keep_cookies(&reply);
-        reply.checked()
+        reply
     }
 
     /// Sends it and leaves the answer as it is: for streams, and for servers that may be gone.

@@ -104,6 +104,12 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().expect("a readable header"))
     }
 
+    /// All values of a header of the answer.
+    pub fn headers_of(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().expect("a readable header")).collect()
+    }
+
     /// The whole Set-Cookie line of one cookie.
     pub fn set_cookie(&self, name: &str) -> Option<&str> {
         let lines = self.headers.get_all("set-cookie").iter();
