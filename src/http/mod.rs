@@ -5,7 +5,9 @@
 pub mod accounts;
 pub mod auth;
 pub mod comments;
+pub mod compression;
 pub mod conventions;
+pub mod cors;
 pub mod csrf;
 pub mod error;
 pub mod fields;
@@ -25,6 +27,7 @@ pub mod routing;
 pub mod schema;
 pub mod stream;
 pub mod tweets;
+pub mod web;
 pub mod window;
 
 pub use error::ApiError;
@@ -42,5 +45,6 @@ pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
         .configure(notifications::configure)
         .configure(media::configure)
         .configure(operations::configure)
-        .configure(schema::configure);
+        .configure(schema::configure)
+        .configure(web::configure);
 }

@@ -13,9 +13,12 @@
 mod harness;
 
 mod accounts;
+mod browser;
+mod caching;
 mod comments;
 mod conventions;
 mod costs;
+mod cross_origin;
 mod friendships;
 mod hostile_input;
 mod idempotency;
@@ -24,6 +27,7 @@ mod likes;
 mod newsfeeds;
 mod notifications;
 mod operations;
+mod pages;
 mod pagination;
 mod photos;
 mod profiles;
@@ -31,6 +35,7 @@ mod races;
 mod settings;
 mod start_stop;
 mod stream;
+mod stream_scale;
 mod timestamps;
 mod tokens;
 mod tour;

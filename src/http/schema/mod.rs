@@ -7,13 +7,14 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 use self::operations::{OPERATIONS, Operation};
 use super::conventions;
 use super::routing::{Access, resource};
+use super::web as pages;
 
 /// Made at first use.
 static DOCUMENT: LazyLock<Vec<u8>> = LazyLock::new(|| document().to_string().into_bytes());
@@ -60,13 +61,7 @@ async fn schema(request: HttpRequest) -> HttpResponse {
 }
 
 fn show(request: &HttpRequest, kind: &'static str, text: &'static str) -> HttpResponse {
-    let mut response = conventions::revalidated(request, text.as_bytes(), false);
-    response.insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY));
-    let response = response.content_type(kind).finish();
-    if response.status() == StatusCode::NOT_MODIFIED {
-        return response;
-    }
-    response.set_body(text).map_into_boxed_body()
+    pages::send(request, kind, text, PAGE_POLICY)
 }
 
 /// The whole document.
