@@ -1,12 +1,9 @@
 //! The event stream of a home timeline: each entry once, in order, also after a gap.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use socket2::{Domain, Socket, Type};
 
 use crate::harness::{App, Client, Setup, Value, id, json, on_every_setup, shape, text};
 
@@ -220,22 +217,8 @@ fn a_client_that_does_not_read_is_cut_off_and_resumes(app: App) {
     let long = "🐔".repeat(250);
     let mut posted: Vec<i64> = (0..200).map(|_| id(&ann.tweet(&long))).collect();
 
-    let address: SocketAddr = app.base_url().replace("http://", "").parse().unwrap();
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(2048).unwrap();
-    // Over loopback a segment has 64 KiB, and the sender a buffer for twenty of them.
-    socket.set_tcp_mss(536).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let mut slow = TcpStream::from(socket);
-    slow.set_read_timeout(Some(SOON)).unwrap();
-    let head = format!(
-        "GET {STREAM} HTTP/1.1\r\nHost: x\r\nCookie: {}\r\nLast-Event-ID: {start}\r\n\r\n",
-        ann.cookie_header()
-    );
-    slow.write_all(head.as_bytes()).unwrap();
-    let mut first = [0; 15];
-    slow.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let last = format!("Last-Event-ID: {start}\r\n");
+    let mut slow = ann.open_and_stop_reading(STREAM, &last);
     // It is registered now, since the head is sent after that; these have to wait for it.
     posted.extend(ann.tweets(70));
 

@@ -1,12 +1,13 @@
-//! Ten thousand open streams on one machine. Not part of the everyday run:
+//! Streams that take long to test: ten thousand at once, and clients that take nothing. Not part
+//! of the everyday run:
 //!
 //! ```sh
 //! ulimit -n 25000
 //! cargo test --release --test it stream_scale -- --ignored --nocapture
 //! ```
 //!
-//! It prints the memory of the server before, with and after the streams, and how long one tweet
-//! takes to reach all of them.
+//! The first prints the memory of the server before, with and after the streams, and how long one
+//! tweet takes to reach all of them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -147,4 +148,24 @@ fn ten_thousand_streams() {
     }
     println!("all gone {:?} after their clients", closed.elapsed());
     assert!(per_stream < MOST_PER_STREAM_KIB as f64, "{per_stream} KiB a stream");
+}
+
+/// The kernel gives up on a client that takes nothing for half a minute.
+#[test]
+#[ignore = "takes half a minute"]
+fn a_client_that_takes_nothing_is_cut_off() {
+    let app = App::on(Setup::Sqlite).start();
+    let ann = app.sign_up("ann");
+    let long = "🐔".repeat(250);
+    for _ in 0..200 {
+        ann.tweet(&long);
+    }
+    let stuck = ann.open_and_stop_reading("/api/newsfeeds/stream/", "Last-Event-ID: 1\r\n");
+    let asked = Instant::now();
+    while app.metric("roost_streams_open") != Some(0.0) {
+        assert!(asked.elapsed() < Duration::from_secs(60), "it is kept for ever");
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(asked.elapsed() > Duration::from_secs(20), "too soon: {:?}", asked.elapsed());
+    drop(stuck);
 }

@@ -1,10 +1,11 @@
 //! Hand-made bytes over TCP, for requests that no decent client would send.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
 use super::reply::Reply;
@@ -26,6 +27,28 @@ impl Client {
             assert!(!answer.is_empty(), "no answer: {error}");
         }
         parse(&answer)
+    }
+
+    /// Sends a GET over a connection with the smallest buffers there are, reads the status, which
+    /// must be 200, and leaves the rest where it is.
+    #[track_caller]
+    pub fn open_and_stop_reading(&self, path: &str, headers: &str) -> TcpStream {
+        let address = self.base.read().unwrap().replace("http://", "");
+        let address: SocketAddr = address.parse().expect("an address");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(2048).expect("set the receive buffer");
+        // Over loopback a segment has 64 KiB, and the sender a buffer for twenty of them.
+        socket.set_tcp_mss(536).expect("set the segment size");
+        socket.connect(&address.into()).expect("connect");
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).expect("set a time limit");
+        let cookies = self.cookie_header();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).expect("send");
+        let mut status = [0; 15];
+        stream.read_exact(&mut status).expect("a status line");
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+        stream
     }
 
     /// A request line and headers by hand, with the jar's cookies; the rest of the bytes follow.
