@@ -245,6 +245,7 @@ async function start() {
       place.append(head, ...boxes);
     }
     document.getElementById("version").textContent = schema.info.version;
+    document.getElementById("about").textContent = schema.info.description || "";
     status.remove();
     await showAccount();
   } catch (error) {
