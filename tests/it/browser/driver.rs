@@ -166,7 +166,7 @@ impl Browser {
     }
 
     /// Buttons, links and fields that a screen reader has no name for.
-    pub fn nameless(&self) -> Vec<Value> {
+    pub fn nameless(&self) -> Vec<String> {
         let command = json!({"cmd": "Accessibility.getFullAXTree", "params": {}});
         let tree = self.call("POST", "/goog/cdp/execute", command);
         let nodes = tree["nodes"].as_array().expect("nodes").iter();
@@ -176,7 +176,9 @@ impl Browser {
                 && node["ignored"] != true
                 && node["name"]["value"].as_str().unwrap_or_default().trim().is_empty()
         };
-        nodes.filter(needs_name).cloned().collect()
+        let described =
+            |node: &Value| format!("{} {}", node["role"]["value"], node["name"]["sources"]);
+        nodes.filter(needs_name).map(described).take(3).collect()
     }
 
     fn act(&self, source: Value) {
