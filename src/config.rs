@@ -113,7 +113,7 @@ pub struct Config {
     #[arg(long, env = "ROOST_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What to log, as tracing filters: info, debug, roost::fanout=debug, ...
+    /// What to log: a level, or levels by module: warn,roost::fanout=debug
     #[arg(long, env = "ROOST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 }

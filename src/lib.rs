@@ -13,6 +13,7 @@ pub mod fanout;
 pub mod http;
 pub mod hydration;
 pub mod limits;
+pub mod logging;
 pub mod media;
 pub mod notifications;
 pub mod redis_tier;

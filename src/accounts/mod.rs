@@ -24,8 +24,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::AccountError;
+pub use rules::Rules;
 pub use service::{Accounts, Settings, Standing};
-pub use sessions::{LIFETIME, TokenHash, token_hash};
+pub use sessions::{LIFETIME, TRUSTED_FOR, TokenHash, token_hash};
 
 pub use crate::store::sessions::Kind;
 use crate::time::Timestamp;

@@ -163,7 +163,8 @@ fn unfinished(db: &Db) -> Result<Vec<String>, StoreError> {
     Ok(lines)
 }
 
-fn title(check: Check) -> &'static str {
+/// What a check is about, for people.
+pub(super) fn title(check: Check) -> &'static str {
     match check {
         Check::TweetLikes => "likes_count of a tweet",
         Check::TweetComments => "comments_count of a tweet",

@@ -1,11 +1,13 @@
 //! The command line: `roost` is `roost serve`; the other commands look after the database.
 
 pub mod check;
+mod copy;
 mod migrate;
 mod progress;
 pub mod rebuild;
 mod redis;
 pub mod seed;
+mod user;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,10 +16,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, LogFormat, StorageConfig};
+use crate::logging;
 use crate::store::{Db, DbConfig};
 
 /// Roost: a home-timeline service.
@@ -66,6 +67,17 @@ enum Command {
     /// the service. Nodes that run keep the counts they have in memory until these change or
     /// the node restarts.
     Rebuild(rebuild::Args),
+    /// Shut or open an account, or give it a new password
+    ///
+    /// May run beside the service.
+    User(user::Args),
+    /// Copy a database into an empty one: from SQLite to PostgreSQL, or any other way
+    ///
+    /// The copy is one state of the source, all of it or nothing, and is checked in the end. It may
+    /// run beside the service, but what is written after its start is not copied: stop the
+    /// service first to move for good. Photos are files and are not touched. Exit status: 0 for
+    /// a copy without differences, 1 with some, 2 when it failed.
+    Copy(copy::Args),
 }
 
 /// What a command has to say in the end: 0 for well.
@@ -77,7 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return refuse(&error),
     };
-    let failed = if matches!(command, Command::Check(_)) { 2 } else { 1 };
+    let failed = if matches!(command, Command::Check(_) | Command::Copy(_)) { 2 } else { 1 };
     match execute(command) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -89,17 +101,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<Status> {
     if let Command::Serve(config) = command {
-        start_log(&config.log, config.log_format)?;
+        logging::start(&config.log, config.log_format)?;
         return crate::app::run(*config).map(|()| 0);
     }
     let filter = std::env::var("ROOST_LOG").unwrap_or_else(|_| "warn".into());
-    start_log(&filter, LogFormat::Text)?;
+    logging::start(&filter, LogFormat::Text)?;
     match command {
         Command::Serve(_) => Ok(0),
         Command::Migrate(args) => migrate::run(&args).map(|()| 0),
         Command::Seed(args) => seed::run(&args).map(|()| 0),
         Command::Check(args) => check::run(&args),
         Command::Rebuild(args) => rebuild::run(&args).map(|()| 0),
+        Command::User(args) => user::run(&args).map(|()| 0),
+        Command::Copy(args) => copy::run(&args),
     }
 }
 
@@ -153,18 +167,6 @@ fn variable_of(arg: &clap::error::ContextValue) -> Option<String> {
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag))?;
         Some(arg.get_env()?.to_string_lossy().into_owned())
     })
-}
-
-fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("invalid log filter {filter:?} (setting ROOST_LOG)"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Only tests start it twice in one process, and then the first one holds.
-    let _ = match format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
-    };
-    Ok(())
 }
 
 /// The database as a long command wants it: statements may take as long as they need.

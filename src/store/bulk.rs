@@ -223,14 +223,8 @@ pub fn analyze(conn: &mut Conn<'_>) -> QueryResult<()> {
 /// Closes a seed: new ids come after those given here, new moments after every one written, and
 /// nothing that Redis may hold of an earlier life of this database counts any more.
 pub fn finish(conn: &mut Conn<'_>) -> QueryResult<()> {
-    if conn.engine() == Engine::Postgres {
-        for table in ["users", "tweets", "comments"] {
-            let query = diesel::sql_query(format!(
-                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), \
-                 greatest(max(id), 1), max(id) IS NOT NULL) FROM {table}"
-            ));
-            on!(conn, |c| query.execute(c))?;
-        }
+    for table in ["users", "tweets", "comments"] {
+        follow_ids(conn, table)?;
     }
     let mut last = 0;
     for (column, table) in [
@@ -247,6 +241,18 @@ pub fn finish(conn: &mut Conn<'_>) -> QueryResult<()> {
     on!(conn, |c| clock.execute(c))?;
     let epoch = diesel::sql_query("UPDATE cache_state SET epoch = epoch + 1, dirty = TRUE");
     on!(conn, |c| epoch.execute(c))?;
+    Ok(())
+}
+
+/// Makes new ids of a table come after those that were given. SQLite does so by itself.
+pub(super) fn follow_ids(conn: &mut Conn<'_>, table: &'static str) -> QueryResult<()> {
+    if conn.engine() == Engine::Postgres {
+        let query = diesel::sql_query(format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', 'id'), \
+             greatest(max(id), 1), max(id) IS NOT NULL) FROM {table}"
+        ));
+        on!(conn, |c| query.execute(c))?;
+    }
     Ok(())
 }
 

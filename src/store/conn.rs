@@ -3,6 +3,8 @@
 use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager};
 use diesel::{PgConnection, QueryResult, SqliteConnection};
 
+use super::StoreError;
+
 /// Which database is behind a [`Conn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -46,6 +48,23 @@ impl Conn<'_> {
 
     pub(super) fn rollback(&mut self) -> QueryResult<()> {
         super::on!(self, |c| AnsiTransactionManager::rollback_transaction(c))
+    }
+
+    /// Runs queries that all see one state of the database, whatever is committed meanwhile.
+    ///
+    /// # Errors
+    /// Whatever `body` returns.
+    pub fn snapshot<T>(
+        &mut self,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self {
+            Conn::Pg(c) => {
+                c.build_transaction().repeatable_read().read_only().run(|c| body(&mut Conn::Pg(c)))
+            }
+            // A deferred transaction keeps the state that its first query has seen.
+            Conn::Sqlite(c) => c.transaction(|c| body(&mut Conn::Sqlite(c))),
+        }
     }
 
     /// Runs `body` under a savepoint inside an open transaction: if it fails, only what it did

@@ -13,6 +13,7 @@ pub mod cache_state;
 pub mod clock;
 pub mod comments;
 mod conn;
+pub mod copying;
 pub mod counts;
 mod error;
 pub mod follow_spans;

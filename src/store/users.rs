@@ -42,6 +42,35 @@ pub struct Credentials {
     pub disabled: bool,
 }
 
+/// An account as its operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Account {
+    /// The user.
+    pub id: i64,
+    /// In lower case.
+    pub username: String,
+    /// Whether the account is locked.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The account with this name, or else with this id: a name may be all digits.
+pub fn find(conn: &mut Conn<'_>, name_or_id: &str) -> QueryResult<Option<Account>> {
+    let columns = (users::id, users::username, users::disabled, users::created_at);
+    let named = on!(conn, |c| users::table
+        .filter(users::username.eq(name_or_id))
+        .select(columns)
+        .first(c)
+        .optional())?;
+    match (named, name_or_id.parse::<i64>()) {
+        (None, Ok(id)) => {
+            on!(conn, |c| users::table.find(id).select(columns).first(c).optional())
+        }
+        (named, _) => Ok(named),
+    }
+}
+
 /// Adds the user and the profile. `None` when name or address are taken; [`taken`] says which.
 pub fn create(conn: &mut Conn<'_>, new: &NewUser) -> QueryResult<Option<i64>> {
     // Not an error that is caught: in Postgres it would void the transaction, in which the
@@ -163,6 +192,29 @@ mod tests {
                     let name = Taken { username: true, email: false };
                     assert_eq!(taken(conn, "ann", "x@example.com")?, name);
                     assert_eq!(taken(conn, "x", "x@example.com")?, Taken::default());
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn an_account_is_found_by_name_before_id() {
+        for test in databases() {
+            test.db
+                .write_blocking(|conn| {
+                    let ann = create(conn, &new("ann", "ann@example.com"))?.expect("ann");
+                    // Somebody whose name is the id of somebody else.
+                    let name = ann.to_string();
+                    let digits = create(conn, &new(&name, "d@example.com"))?.expect("digits");
+                    let mut id_of = |what: &str| {
+                        Ok::<_, diesel::result::Error>(find(conn, what)?.map(|found| found.id))
+                    };
+                    assert_eq!(id_of("ann")?, Some(ann), "{}", test.name);
+                    assert_eq!(id_of(&name)?, Some(digits));
+                    assert_eq!(id_of(&digits.to_string())?, Some(digits));
+                    assert_eq!(id_of("nobody")?, None);
+                    assert_eq!(id_of("999999")?, None);
                     Ok(())
                 })
                 .unwrap();

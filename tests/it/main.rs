@@ -13,6 +13,7 @@
 mod harness;
 
 mod accounts;
+mod administration;
 mod browser;
 mod caching;
 mod comments;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::database::Database;
-use super::process::{Process, tail};
+use super::process::{Process, roost_command, tail};
 use super::redis_tier::RedisTier;
 use super::{Setup, Value, json};
 
@@ -32,14 +32,36 @@ impl Builder {
         self
     }
 
+    /// Starts on a database that `roost copy` has filled from another app's.
+    pub fn copied_from(self, source: &App) -> App {
+        self.start_after(|target| {
+            let copied = roost_command()
+                .args(["copy", "--to", target])
+                .envs(source.environment.iter().cloned())
+                .output()
+                .expect("run roost copy");
+            let said = String::from_utf8_lossy(&copied.stdout);
+            let errors = String::from_utf8_lossy(&copied.stderr);
+            assert!(copied.status.success(), "{said}{errors}");
+            assert!(said.contains("no differences"), "{said}");
+        })
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(self) -> App {
+        self.start_after(|_| ())
+    }
+
+    /// Starts the server once `prepare` has done what it wants with the database of this URL.
+    fn start_after(self, prepare: impl FnOnce(&str)) -> App {
         let folder = tempfile::tempdir().expect("make a temporary directory");
         let data = folder.path().join("data");
         let database = match self.setup {
             Setup::Sqlite => Database::Sqlite { folder: data.clone() },
             Setup::Postgres | Setup::PostgresRedis => Database::postgres(),
         };
+        let file = || format!("sqlite:{}", data.join("roost.db").display());
+        prepare(&database.url().unwrap_or_else(file));
         let redis = (self.setup == Setup::PostgresRedis).then(RedisTier::fresh);
         let mut environment = BTreeMap::from([
             ("ROOST_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
@@ -70,7 +92,7 @@ pub struct App {
     /// What it runs on, for the few checks that must know.
     pub setup: Setup,
     process: Option<Process>,
-    base: Arc<RwLock<String>>,
+    pub(super) base: Arc<RwLock<String>>,
     environment: Vec<(String, String)>,
     redis: Option<RedisTier>,
     database: Database,
@@ -91,6 +113,11 @@ impl App {
     /// The data directory: the SQLite file and the photos.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The environment of the server, for commands that work beside it.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     /// Somebody who has not logged in.

@@ -9,6 +9,7 @@ use reqwest::blocking::multipart::{Form, Part};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
+use super::app::App;
 use super::reply::Reply;
 
 /// One HTTP client for the process: connections are shared, cookies are not its business.
@@ -43,6 +44,14 @@ impl Client {
         let mut other = Self::new(Arc::clone(&self.base));
         (other.id, other.username) = (self.id, self.username.clone());
         other.authorization = Some(authorization.to_owned());
+        other
+    }
+
+    /// The same person, with the same cookies, at another app.
+    pub fn at(&self, app: &App) -> Self {
+        let mut other = Self::new(Arc::clone(&app.base));
+        (other.id, other.username) = (self.id, self.username.clone());
+        *other.jar.lock().unwrap() = self.jar.lock().unwrap().clone();
         other
     }
 
