@@ -40,6 +40,7 @@ fn sweep(parts: &Parts) {
     let (timelines, entries) = parts.timelines.resident_count();
     metrics::gauge!("roost_timelines_resident").set(timelines as f64);
     metrics::gauge!("roost_timeline_entries_resident").set(entries as f64);
+    metrics::gauge!("roost_timeline_waiting").set(parts.timelines.waiting() as f64);
 }
 
 async fn clean(parts: &Parts) -> Result<(), StoreError> {

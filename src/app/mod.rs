@@ -2,6 +2,7 @@
 
 mod background;
 mod counts;
+mod metrics;
 mod parts;
 mod publish;
 mod server;

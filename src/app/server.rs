@@ -45,11 +45,13 @@ pub(super) struct Servers {
 
 /// Makes the recorder that `/metrics` renders.
 pub(super) fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".into()), &SIZES)?
         .install_recorder()
-        .context("cannot install the metrics recorder")
+        .context("cannot install the metrics recorder")?;
+    super::metrics::describe();
+    Ok(recorder)
 }
 
 /// Binds the main server, and the one for metrics if it has an address of its own.

@@ -50,7 +50,8 @@ struct Inner {
     arbiters: RwLock<Vec<ArbiterHandle>>,
     total: Total,
     born: Instant,
-    loads_refused: AtomicUsize,
+    /// Readers whose answer is still to come.
+    waiting: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -80,7 +81,7 @@ impl Timelines {
                 arbiters: RwLock::new(Vec::new()),
                 total: Total::default(),
                 born: Instant::now(),
-                loads_refused: AtomicUsize::new(0),
+                waiting: AtomicUsize::new(0),
             }),
         }
     }
@@ -164,7 +165,6 @@ impl Timelines {
             if let Err(refused) = resident.addr.try_send(Read { range, want, reply, follow }) {
                 match refused {
                     actix::prelude::SendError::Full(_) => {
-                        self.inner.loads_refused.fetch_add(1, Ordering::Relaxed);
                         metrics::counter!("roost_timeline_refused_total").increment(1);
                         return Err(TimelineError::Overloaded);
                     }
@@ -174,6 +174,7 @@ impl Timelines {
                     }
                 }
             }
+            let _waiting = Waiting::begin(&self.inner.waiting);
             match answer.await {
                 Ok(result) => return result,
                 Err(_) => self.forget_dead(key, &resident),
@@ -226,6 +227,11 @@ impl Timelines {
     pub fn resident_count(&self) -> (usize, usize) {
         let timelines = self.inner.shards.iter().map(|shard| shard.lock().len()).sum();
         (timelines, self.inner.total.load(Ordering::Relaxed))
+    }
+
+    /// Readers whose answer is still to come, over all mailboxes.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether the timeline is in memory now.
@@ -360,6 +366,22 @@ pub struct Subscription {
     /// What becomes visible from now on. Ends when the stream does not keep up, the actor dies
     /// or may have missed an entry; the reader may come back with the last entry it has seen.
     pub entries: mpsc::Receiver<Entry>,
+}
+
+/// Counts a reader for as long as it waits, also when it goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Usage {
