@@ -96,6 +96,10 @@ pub struct Config {
     #[arg(long, env = "ROOST_RATE_LIMITS", default_value = "on", value_name = "on|off")]
     pub rate_limits: Switch,
 
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub limits: crate::limits::Settings,
+
     /// Proxies (addresses or networks, comma separated) whose X-Forwarded-For and -Proto count
     #[arg(long, env = "ROOST_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,...")]
     pub trusted_proxies: Vec<String>,

@@ -15,12 +15,14 @@ use crate::fanout::{Writer, WriterConfig};
 use crate::http::cors::Origins;
 use crate::http::friendships::FriendLists;
 use crate::http::proxies::TrustedProxies;
+use crate::http::schema::Document;
 use crate::http::stream::Streams;
 use crate::hydration::followings::Followings;
 use crate::hydration::liked::LikedFlags;
 use crate::hydration::pages::Hydrator;
 use crate::hydration::tweets::Tweets;
 use crate::hydration::users::Users;
+use crate::limits::RateLimits;
 use crate::media::Media;
 use crate::notifications::Notifications;
 use crate::redis_tier::{RedisConfig, RedisTier};
@@ -65,6 +67,10 @@ pub struct Parts {
     pub proxies: Arc<TrustedProxies>,
     /// Origins whose pages may use the API.
     pub origins: Arc<Origins>,
+    /// What one address or account may do.
+    pub limits: RateLimits,
+    /// The description of the API.
+    pub document: Arc<Document>,
     /// Open event streams.
     pub streams: Arc<Streams>,
 }
@@ -134,6 +140,7 @@ impl Parts {
         let accounts = Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
         let origins = Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
+        let limits = RateLimits::new(config.limits.clone(), redis.clone());
         Ok(Parts {
             config: config.clone(),
             db,
@@ -149,6 +156,8 @@ impl Parts {
             followings,
             proxies: Arc::new(proxies),
             origins: Arc::new(origins),
+            limits,
+            document: Arc::new(Document::new(config)),
             streams: Arc::new(Streams::default()),
         })
     }
@@ -174,6 +183,8 @@ impl Parts {
             .app_data(web::Data::from(self.followings.clone()))
             .app_data(web::Data::from(self.proxies.clone()))
             .app_data(web::Data::from(self.origins.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
+            .app_data(web::Data::from(self.document.clone()))
             .app_data(web::Data::from(self.streams.clone()))
             .app_data(web::Data::new(lists));
     }

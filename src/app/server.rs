@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::http;
 use crate::http::middleware::{RequestIds, observe};
 use crate::http::rate_limits::enforce;
-use crate::limits::RateLimits;
 
 /// An idle connection is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -65,7 +64,6 @@ pub(super) fn bind(
         chosen => chosen,
     };
     let ids = web::Data::new(RequestIds::new()?);
-    let limits = web::Data::new(RateLimits::default());
     let own_metrics = config.metrics_listen.is_some();
     let for_app = parts.clone();
     let handle = web::Data::new(prometheus);
@@ -78,7 +76,6 @@ pub(super) fn bind(
             .wrap(from_fn(enforce))
             // Last, and so outermost: a refused request has its id and its line too.
             .wrap(from_fn(observe))
-            .app_data(limits.clone())
             .app_data(ids.clone())
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))

@@ -12,6 +12,7 @@ use super::csrf::OwnSite;
 use super::error::{NOT_FOUND, RETRY_AFTER_S};
 use super::fields::Fields;
 use super::proxies::{self, client_ip};
+use super::rate_limits::Guess;
 use super::routing::{Access, resource};
 use crate::accounts::passwords::PasswordError;
 use crate::accounts::{AccountError, Accounts, Kind, LIFETIME, LogIn};
@@ -92,7 +93,7 @@ async fn log_in(
     fields: Fields,
     accounts: Data<Accounts>,
 ) -> Result<HttpResponse, ApiError> {
-    let log_in = check_password(&fields, &accounts, Kind::Cookie).await?;
+    let log_in = check_password(&request, &fields, &accounts, Kind::Cookie).await?;
     Ok(welcome(HttpResponse::Ok(), &request, log_in))
 }
 
@@ -122,8 +123,13 @@ async fn login_status(
     Ok(HttpResponse::Ok().json(LoginStatus { has_logged_in: user.is_some(), ip, user }))
 }
 
-async fn make_token(fields: Fields, accounts: Data<Accounts>) -> Result<HttpResponse, ApiError> {
-    let LogIn { token, expires_at, .. } = check_password(&fields, &accounts, Kind::Bearer).await?;
+async fn make_token(
+    request: HttpRequest,
+    fields: Fields,
+    accounts: Data<Accounts>,
+) -> Result<HttpResponse, ApiError> {
+    let checked = check_password(&request, &fields, &accounts, Kind::Bearer).await?;
+    let LogIn { token, expires_at, .. } = checked;
     Ok(HttpResponse::Created().json(Token { token: &token, expires_at }))
 }
 
@@ -143,13 +149,20 @@ async fn delete_token(
 }
 
 async fn check_password(
+    request: &HttpRequest,
     fields: &Fields,
     accounts: &Accounts,
     kind: Kind,
 ) -> Result<LogIn, ApiError> {
     fields.require(&["username", "password"])?;
     let text = |name| fields.text_or_error(name).map(Option::unwrap_or_default);
-    Ok(accounts.log_in(&text("username")?, &text("password")?, kind).await?)
+    let (username, password) = (text("username")?, text("password")?);
+    let guess = Guess::at(request, &username).await?;
+    let result = accounts.log_in(&username, &password, kind).await;
+    if !matches!(result, Err(AccountError::Mismatch)) {
+        guess.forgive().await;
+    }
+    Ok(result?)
 }
 
 fn welcome(

@@ -78,9 +78,13 @@ pub fn known_user(request: &HttpRequest) -> Option<i64> {
     }
 }
 
-/// Whether finding out who the request is from means checking a password.
-pub fn checks_password(request: &HttpRequest) -> bool {
-    from_memory(request).is_none() && matches!(shown(request), Shown::Password(..))
+/// The user name whose password must be checked to find out who the request is from, if that
+/// is what it takes.
+pub fn unchecked_name(request: &HttpRequest) -> Option<String> {
+    match (from_memory(request), shown(request)) {
+        (None, Shown::Password(name, _)) => Some(name),
+        _ => None,
+    }
 }
 
 /// The answer without a query, if memory has it.

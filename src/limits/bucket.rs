@@ -4,7 +4,10 @@
 //! tokens and refills evenly; each request takes one. In any span of time at most `burst`
 //! requests pass, and those that the span has refilled.
 
-/// A limit: so many requests in so many seconds.
+use std::fmt;
+use std::str::FromStr;
+
+/// A limit: so many requests in so many seconds. Written `COUNT/SECONDS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// Requests.
@@ -13,9 +16,62 @@ pub struct Limit {
     pub period_s: u32,
 }
 
+/// Most requests of a limit.
+const MOST: u32 = 1_000_000_000;
+
+/// Longest period of a limit: 30 days.
+const LONGEST_S: u32 = 30 * 86_400;
+
 impl Limit {
-    fn refill_ms(self) -> u64 {
+    /// Milliseconds until a bucket has one more token.
+    pub fn refill_ms(self) -> u64 {
         (u64::from(self.period_s) * 1_000).div_ceil(u64::from(self.burst.max(1))).max(1)
+    }
+
+    /// Milliseconds in which an empty bucket fills up.
+    pub fn capacity_ms(self) -> u64 {
+        u64::from(self.burst) * self.refill_ms()
+    }
+
+    /// The limit of `accounts` accounts together.
+    pub fn times(self, accounts: u32) -> Limit {
+        Limit { burst: self.burst.saturating_mul(accounts).min(MOST), ..self }
+    }
+
+    /// What a bucket that is full again in `left_ms` says to a request that it has let pass, or
+    /// that it refuses.
+    pub fn verdict(self, allowed: bool, left_ms: u64) -> Verdict {
+        let refill = self.refill_ms();
+        let missing = left_ms.div_ceil(refill).min(u64::from(self.burst));
+        let remaining = if allowed { u64::from(self.burst) - missing } else { 0 };
+        let wait_ms = match allowed {
+            true => refill,
+            false => left_ms.saturating_sub(self.capacity_ms() - refill).max(1),
+        };
+        Verdict { allowed, remaining: u32::try_from(remaining).unwrap_or(u32::MAX), wait_ms }
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || format!("{text:?} is not of the form COUNT/SECONDS, such as 10/300");
+        let (burst, period_s) = text.split_once('/').ok_or_else(form)?;
+        let burst = burst.trim().parse().map_err(|_| form())?;
+        let period_s = period_s.trim().parse().map_err(|_| form())?;
+        if !(1..=MOST).contains(&burst) || !(1..=LONGEST_S).contains(&period_s) {
+            return Err(format!(
+                "{text:?}: COUNT must be 1 to {MOST} and SECONDS 1 to {LONGEST_S}"
+            ));
+        }
+        Ok(Limit { burst, period_s })
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.burst, self.period_s)
     }
 }
 
@@ -40,17 +96,13 @@ pub struct Bucket {
 impl Bucket {
     /// Takes a token at `now_ms`, if there is one.
     pub fn take(&mut self, limit: Limit, now_ms: u64) -> Verdict {
-        let refill = limit.refill_ms();
-        let full_at = self.full_at_ms.max(now_ms);
-        let missing = (full_at - now_ms).div_ceil(refill);
-        if missing >= u64::from(limit.burst) {
-            let wait_ms = (full_at - now_ms) - (u64::from(limit.burst) - 1) * refill;
-            return Verdict { allowed: false, remaining: 0, wait_ms };
+        let left = self.left_ms(now_ms);
+        // A whole token must be there: a refill and what is missing fit into the bucket.
+        if left + limit.refill_ms() > limit.capacity_ms() {
+            return limit.verdict(false, left);
         }
-        self.full_at_ms = full_at + refill;
-        let remaining = u64::from(limit.burst) - missing - 1;
-        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
-        Verdict { allowed: true, remaining, wait_ms: refill }
+        self.full_at_ms = now_ms + left + limit.refill_ms();
+        limit.verdict(true, left + limit.refill_ms())
     }
 
     /// Gives a token back: the request did not count after all.
@@ -58,9 +110,15 @@ impl Bucket {
         self.full_at_ms = self.full_at_ms.saturating_sub(limit.refill_ms());
     }
 
-    /// Whether nothing is remembered that a new bucket would not know.
-    pub fn is_full(&self, now_ms: u64) -> bool {
-        self.full_at_ms <= now_ms
+    /// Learns that others have taken tokens too: the bucket is not full before `left_ms` are
+    /// over.
+    pub fn learn(&mut self, now_ms: u64, left_ms: u64) {
+        self.full_at_ms = self.full_at_ms.max(now_ms + left_ms);
+    }
+
+    /// Milliseconds until the bucket is full.
+    pub fn left_ms(&self, now_ms: u64) -> u64 {
+        self.full_at_ms.saturating_sub(now_ms)
     }
 }
 
@@ -84,6 +142,28 @@ mod tests {
         assert!(bucket.take(limit, 11_000).allowed);
     }
 
+    #[test]
+    fn what_others_took_is_missing() {
+        let limit = Limit { burst: 3, period_s: 30 };
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take(limit, 0).remaining, 2);
+        bucket.learn(0, 20_000);
+        assert_eq!(bucket.take(limit, 0).remaining, 0);
+        bucket.learn(0, 5_000);
+        assert!(!bucket.take(limit, 0).allowed, "it knew more than it was told");
+    }
+
+    #[test]
+    fn limits_are_read_and_refused() {
+        assert_eq!("10/300".parse(), Ok(Limit { burst: 10, period_s: 300 }));
+        assert_eq!(Limit { burst: 10, period_s: 300 }.to_string(), "10/300");
+        for bad in
+            ["", "10", "10/", "/300", "0/300", "10/0", "-1/3", "a/b", "10/300/2", "1/9999999"]
+        {
+            assert!(bad.parse::<Limit>().is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         /// Never more than the burst and what the time since the start has refilled.
         #[test]
@@ -102,13 +182,14 @@ mod tests {
             }
         }
 
-        /// A refused request passes after the wait that it was told.
+        /// A refused request passes after the wait that it was told, and not before.
         #[test]
-        fn the_wait_is_long_enough(burst in 1_u32..20, period_s in 1_u32..100, at in 0_u64..9_999) {
+        fn the_wait_is_right(burst in 1_u32..20, period_s in 1_u32..100, at in 0_u64..9_999) {
             let limit = Limit { burst, period_s };
             let mut bucket = Bucket::default();
             while bucket.take(limit, at).allowed {}
             let wait = bucket.take(limit, at).wait_ms;
+            prop_assert!(!bucket.take(limit, at + wait - 1).allowed);
             prop_assert!(bucket.take(limit, at + wait).allowed);
         }
     }

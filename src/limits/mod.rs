@@ -1,163 +1,168 @@
-//! Rate limits, per process: what one address or one account may do in a span of time.
+//! Rate limits: what one address or one account may do in a span of time.
+//!
+//! - [`Bucket`]: the meter, a plain struct;
+//! - [`Settings`]: the limits;
+//! - [`Class`], [`Who`]: what is limited, for whom;
+//! - [`table`]: the buckets of this process, bounded;
+//! - [`RateLimits`]: both together, and shared between nodes through Redis.
+//!
+//! With a Redis tier a token is taken there too, before the request goes on. Only reads, which
+//! must not wait for Redis, are counted here and told in small lots, so that each node may let
+//! at most [`REPORTS`] of a limit pass unseen by the others. Redis away, slow or full: what this
+//! process knows decides.
 
 mod bucket;
+mod class;
+mod settings;
+mod table;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 pub use bucket::{Bucket, Limit, Verdict};
+pub use class::{Class, Who};
+pub use settings::Settings;
+use table::{Key, Table};
 
-const SHARDS: usize = 32;
+use crate::redis_tier::{RedisTier, TokenAsk};
 
-/// Buckets of one shard; beyond, full ones are dropped, and if none is full, all are: a flood
-/// of addresses must not cost memory without end.
-const SHARD_BUCKETS: usize = 8_192;
+/// Reads are told to the other nodes when so much of the limit was taken: a fiftieth.
+pub const REPORTS: u32 = 50;
 
-/// What is limited together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// New accounts, per address.
-    SignUp,
-    /// Failed logins and tokens, per address.
-    Login,
-    /// Tweets, per account.
-    Post,
-    /// Follows and unfollows, per account.
-    Follow,
-    /// Likes, comments and other writes, per account.
-    Interact,
-    /// Reads of a logged-in user, per account.
-    Read,
-    /// Reads of others, per address.
-    ReadAnonymous,
+/// What a request is told: the bucket that refuses it, or the one with the least left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// What is limited.
+    pub class: Class,
+    /// How much.
+    pub limit: Limit,
+    /// What is left.
+    pub verdict: Verdict,
 }
 
-impl Class {
-    /// The limit of the class.
-    pub fn limit(self) -> Limit {
-        let (burst, period_s) = match self {
-            Class::SignUp => (60, 1_800),
-            Class::Login => (10, 300),
-            Class::Post => (300, 10_800),
-            Class::Follow => (400, 86_400),
-            Class::Interact => (1_000, 3_600),
-            Class::Read => (1_500, 300),
-            Class::ReadAnonymous => (1_500, 300),
-        };
-        Limit { burst, period_s }
-    }
+/// The limits of this node; clones share them.
+#[derive(Clone)]
+pub struct RateLimits(Arc<Shared>);
 
-    /// The value of the metric label `class`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Class::SignUp => "sign_up",
-            Class::Login => "login",
-            Class::Post => "post",
-            Class::Follow => "follow",
-            Class::Interact => "interact",
-            Class::Read => "read",
-            Class::ReadAnonymous => "read_anonymous",
-        }
-    }
-}
-
-/// Whose bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Who {
-    /// An account.
-    User(i64),
-    /// An address; of IPv6 the /64, which one customer has to itself.
-    Address(IpAddr),
-}
-
-impl Who {
-    /// The address as it is limited.
-    pub fn address(ip: IpAddr) -> Who {
-        Who::Address(match ip {
-            IpAddr::V4(_) => ip,
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => IpAddr::V4(v4),
-                None => {
-                    let [a, b, c, d, ..] = v6.segments();
-                    IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-                }
-            },
-        })
-    }
-}
-
-type Shard = Mutex<HashMap<(Class, Who), Bucket>>;
-
-/// The buckets of this process.
-pub struct RateLimits {
-    shards: Box<[Shard]>,
-    hasher: RandomState,
+struct Shared {
+    settings: Settings,
+    table: Table,
+    redis: RedisTier,
     born: Instant,
 }
 
-impl Default for RateLimits {
-    fn default() -> Self {
-        RateLimits {
-            shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(),
-            hasher: RandomState::new(),
-            born: Instant::now(),
+impl RateLimits {
+    /// Empty buckets under `settings`, shared through `redis` if that is there.
+    pub fn new(settings: Settings, redis: RedisTier) -> Self {
+        let (table, born) = (Table::default(), Instant::now());
+        RateLimits(Arc::new(Shared { settings, table, redis, born }))
+    }
+
+    /// Takes a token of each of the buckets of one request, or of none. `who` must not be empty.
+    pub async fn take(&self, class: Class, who: &[Who]) -> Told {
+        let here = self.take_here(class, who);
+        if !here.verdict.allowed || class.is_read() || !self.0.redis.is_up() {
+            return here;
+        }
+        match self.take_there(class, who).await {
+            Some(there) if !there.verdict.allowed => {
+                who.iter().for_each(|who| self.0.table.give_back((class, *who)));
+                there
+            }
+            Some(there) => there.min(here),
+            None => here,
         }
     }
-}
 
-impl RateLimits {
-    /// Takes a token.
-    pub fn take(&self, class: Class, who: Who) -> Verdict {
-        let now_ms = self.now_ms();
-        let mut shard = self.shard(class, who).lock();
-        if shard.len() >= SHARD_BUCKETS && !shard.contains_key(&(class, who)) {
-            shard.retain(|_, bucket| !bucket.is_full(now_ms));
-            if shard.len() >= SHARD_BUCKETS {
-                shard.clear();
+    /// Gives the tokens back: the request did not count.
+    pub async fn give_back(&self, class: Class, who: &[Who]) {
+        for who in who {
+            self.0.table.give_back((class, *who));
+            if !class.is_read() {
+                // A token that Redis does not take back is one too few for a while.
+                let _ = self.0.redis.charge_tokens(&self.ask((class, *who)), -1).await;
             }
         }
-        shard.entry((class, who)).or_default().take(class.limit(), now_ms)
     }
 
-    /// Gives a token back.
-    pub fn give_back(&self, class: Class, who: Who) {
-        if let Some(bucket) = self.shard(class, who).lock().get_mut(&(class, who)) {
-            bucket.give_back(class.limit());
+    fn take_here(&self, class: Class, who: &[Who]) -> Told {
+        let mut told: Option<Told> = None;
+        for (place, who_one) in who.iter().enumerate() {
+            let (key, limit) = ((class, *who_one), self.0.settings.limit(class, *who_one));
+            let (verdict, unreported) = self.0.table.take(key, limit, self.now_ms());
+            let this = Told { class, limit, verdict };
+            if !verdict.allowed {
+                who[..place].iter().for_each(|who| self.0.table.give_back((class, *who)));
+                return this;
+            }
+            if class.is_read() && unreported >= (limit.burst / REPORTS).max(1) {
+                self.report(key);
+            }
+            told = Some(told.map_or(this, |other| other.min(this)));
         }
+        let nobody = Limit { burst: u32::MAX, period_s: 1 };
+        told.unwrap_or(Told { class, limit: nobody, verdict: nobody.verdict(true, 0) })
     }
 
-    fn shard(&self, class: Class, who: Who) -> &Shard {
-        &self.shards[self.hasher.hash_one((class, who)) as usize % SHARDS]
+    /// Takes the tokens in Redis. `None` when Redis cannot say.
+    async fn take_there(&self, class: Class, who: &[Who]) -> Option<Told> {
+        let asks: Vec<TokenAsk> = who.iter().map(|who| self.ask((class, *who))).collect();
+        let taken = self.0.redis.take_tokens(&asks).await.ok()?;
+        let mut told: Option<Told> = None;
+        for (who, left_ms) in who.iter().zip(taken.left_ms) {
+            let limit = self.0.settings.limit(class, *who);
+            let lacks = left_ms + limit.refill_ms() > limit.capacity_ms();
+            if !taken.allowed && !lacks {
+                continue;
+            }
+            // So the next request need not ask Redis to be refused.
+            self.0.table.learn((class, *who), self.now_ms(), left_ms);
+            let this = Told { class, limit, verdict: limit.verdict(taken.allowed, left_ms) };
+            told = Some(told.map_or(this, |other| other.min(this)));
+        }
+        told
+    }
+
+    /// Tells the other nodes what was taken here, and learns what they have taken. Nobody waits
+    /// for it.
+    fn report(&self, key: Key) {
+        if !self.0.redis.is_up() {
+            return;
+        }
+        let tokens = self.0.table.reported(key);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let ask = this.ask(key);
+            if let Ok(left_ms) = this.0.redis.charge_tokens(&ask, i64::from(tokens)).await {
+                this.0.table.learn(key, this.now_ms(), left_ms);
+            }
+        });
+    }
+
+    fn ask(&self, (class, who): Key) -> TokenAsk {
+        let limit = self.0.settings.limit(class, who);
+        TokenAsk {
+            bucket: format!("{}:{}", class.label(), who.label()),
+            refill_ms: limit.refill_ms(),
+            capacity_ms: limit.capacity_ms(),
+        }
     }
 
     fn now_ms(&self) -> u64 {
-        self.born.elapsed().as_millis() as u64
+        self.0.born.elapsed().as_millis() as u64
+    }
+}
+
+impl Told {
+    /// The one that leaves less, of refusals the one that lasts longer.
+    pub fn min(self, other: Told) -> Told {
+        let order = |told: &Told| {
+            let Verdict { allowed, remaining, wait_ms } = told.verdict;
+            (allowed, remaining, std::cmp::Reverse(wait_ms))
+        };
+        if order(&other) < order(&self) { other } else { self }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_network_share_a_bucket() {
-        let who = |text: &str| Who::address(text.parse().unwrap());
-        assert_eq!(who("2001:db8:1:2::1"), who("2001:db8:1:2:ffff::9"));
-        assert_ne!(who("2001:db8:1:2::1"), who("2001:db8:1:3::1"));
-        assert_eq!(who("::ffff:192.0.2.1"), who("192.0.2.1"));
-    }
-
-    #[test]
-    fn a_flood_of_addresses_stays_bounded() {
-        let limits = RateLimits::default();
-        for n in 0..400_000_u32 {
-            limits.take(Class::Login, Who::address(IpAddr::V4(n.into())));
-        }
-        let held: usize = limits.shards.iter().map(|shard| shard.lock().len()).sum();
-        assert!(held <= SHARDS * SHARD_BUCKETS, "{held}");
-    }
-}
+mod tests;

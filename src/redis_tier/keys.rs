@@ -74,6 +74,11 @@ impl CountKind {
     }
 }
 
+/// The key of a rate limit's bucket: `rate:post:user-42`.
+pub(super) fn token_bucket(name: &str) -> String {
+    format!("rate:{name}")
+}
+
 /// All keys with one prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {

@@ -37,6 +37,7 @@ mod scripts;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod upkeep;
 
 use std::hash::{BuildHasher, RandomState};
@@ -49,12 +50,15 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{Semaphore, watch};
 
 pub use calls::TierError;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use codec::probe;
 pub use codec::{CachedCounts, CachedList, Surprise};
 pub use counts::CountWrite;
 pub use guard::WritePermit;
 pub use keys::{CountKind, Family, ListKey, ListKind};
 pub use lists::{FillOutcome, Found};
 pub use scan::{ClearError, ScanPage};
+pub use tokens::{Taken, TokenAsk};
 
 use self::breaker::Breaker;
 use self::calls::IN_FLIGHT;

@@ -7,6 +7,7 @@ pub(super) struct Scripts {
     push: Loaded,
     fill: Loaded,
     counts: Loaded,
+    tokens: Loaded,
 }
 
 /// Which script to call.
@@ -15,6 +16,7 @@ pub(super) enum Which {
     Push,
     Fill,
     Counts,
+    Tokens,
 }
 
 struct Loaded {
@@ -34,13 +36,14 @@ impl Scripts {
             push: Loaded::new(include_str!("scripts/push.lua")),
             fill: Loaded::new(include_str!("scripts/fill.lua")),
             counts: Loaded::new(include_str!("scripts/counts.lua")),
+            tokens: Loaded::new(include_str!("scripts/tokens.lua")),
         }
     }
 
     /// Makes the server know all of them.
     pub(super) fn load(&self) -> Pipeline {
         let mut pipe = Pipeline::new();
-        for script in [&self.push, &self.fill, &self.counts] {
+        for script in [&self.push, &self.fill, &self.counts, &self.tokens] {
             pipe.cmd("SCRIPT").arg("LOAD").arg(script.source);
         }
         pipe
@@ -52,6 +55,7 @@ impl Scripts {
             Which::Push => &self.push,
             Which::Fill => &self.fill,
             Which::Counts => &self.counts,
+            Which::Tokens => &self.tokens,
         };
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(&script.hash).arg(keys);
