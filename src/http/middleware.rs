@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{
+    self, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
-use super::{auth, compression, cors};
+use super::{auth, compression, cors, proxies};
 
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
@@ -23,6 +25,9 @@ const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("referrer-policy", "same-origin"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 ];
+
+/// Only where the client speaks TLS: elsewhere it would shut it out.
+const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -67,6 +72,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let started = Instant::now();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let tls = proxies::is_tls(request.request(), proxies::configured(request.request()));
     let mut response = match cors::preflight(&request) {
         Some(answer) => request.into_response(answer).map_body(|_, body| EitherBody::right(body)),
         None => {
@@ -78,6 +84,9 @@ pub async fn observe<B: MessageBody + 'static>(
     let status = response.status();
     let headers = response.headers_mut();
     set_missing(headers, status);
+    if tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
+    }
     headers.insert(HeaderName::from_static(REQUEST_ID), id.clone());
     record(&response, &id, started.elapsed());
     Ok(response)

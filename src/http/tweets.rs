@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::auth::{LoggedIn, MaybeLoggedIn};
+use super::auth::{LoggedIn, MaybeLoggedIn, WithLogin};
 use super::error::NOT_FOUND;
 use super::fields::Fields;
 use super::idempotency;
@@ -24,7 +24,7 @@ use crate::text;
 use crate::timeline::TimelineKey;
 
 /// Photos of one tweet.
-const MOST_PHOTOS: usize = 9;
+pub const MOST_PHOTOS: usize = 9;
 
 /// Registers the resources.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -63,8 +63,7 @@ async fn list(
 
 async fn create(
     request: HttpRequest,
-    LoggedIn(me): LoggedIn,
-    mut fields: Fields,
+    WithLogin(me, mut fields): WithLogin<Fields>,
     hydrator: web::Data<Hydrator>,
     writer: web::Data<Writer>,
     media: web::Data<Media>,

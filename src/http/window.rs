@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use crate::timeline::Range;
 
 /// Largest page a client may ask for.
-const LARGEST_PAGE: usize = 100;
+pub const LARGEST_PAGE: usize = 100;
 
 /// Which part of a timeline a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,16 +76,18 @@ impl Params {
             .transpose()
     }
 
-    /// A positive number of at most nine digits.
+    /// A positive number; one of more than nine digits is the largest of nine.
     ///
     /// # Errors
     /// 400 when it is there and is none.
     pub fn number(&self, name: &'static str) -> Result<Option<usize>, ApiError> {
         self.get(name)
             .map(|text| {
+                const LARGEST: usize = 999_999_999;
                 let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                let number = (digits && text.len() <= 9).then(|| text.parse().ok()).flatten();
-                number
+                let number = |text: &str| text.parse().map_or(LARGEST, |n: usize| n.min(LARGEST));
+                digits
+                    .then(|| number(text))
                     .filter(|number| *number > 0)
                     .ok_or_else(|| ApiError::field(name, "A valid positive integer is required."))
             })
@@ -173,6 +175,17 @@ mod tests {
         assert_eq!(parse_id("9223372036854775807"), Some(i64::MAX));
         for bad in ["", "0", "-1", "+1", " 1", "1e3", "0x10", "9223372036854775808", "1.0", "x"] {
             assert_eq!(parse_id(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_numbers() {
+        let number = |query: &str| Params::parse(query).unwrap().number("n");
+        assert_eq!(number("n=20"), Ok(Some(20)));
+        assert_eq!(number("n=1811087877"), Ok(Some(999_999_999)));
+        assert_eq!(number(&format!("n={}", "9".repeat(400))), Ok(Some(999_999_999)));
+        for bad in ["", "0", "00", "-1", "+1", "1.0", "1e3", "x"] {
+            assert!(number(&format!("n={bad}")).is_err(), "{bad}");
         }
     }
 

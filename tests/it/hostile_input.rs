@@ -15,6 +15,10 @@ on_every_setup! {
     odd_paths_and_queries_are_answered,
     odd_requests_are_answered,
     odd_numbers_in_json_are_refused,
+    requests_in_one_packet_are_answered_in_order,
+    no_tunnel_is_opened,
+    of_two_values_the_last_one_counts,
+    sizes_and_numbers_have_limits,
 }
 
 const TWEETS: &str = "/api/tweets/";
@@ -231,4 +235,77 @@ fn odd_numbers_in_json_are_refused(app: App) {
         assert_eq!(reply.status, 400, "{number}: {}", reply.describe());
     }
     ann.post("/api/likes/", json!({"content_type": "tweet", "object_id": 1})).expect(400);
+}
+
+fn requests_in_one_packet_are_answered_in_order(app: App) {
+    let ann = app.sign_up("ann");
+    let head = format!("Host: localhost\r\nCookie: {}\r\n", ann.cookie_header());
+    let body = r#"{"content":"first"}"#;
+    let post = format!(
+        "POST {TWEETS} HTTP/1.1\r\n{head}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let get = format!("GET {TWEETS}?user_id={} HTTP/1.1\r\n{head}\r\n", ann.id);
+    let last = format!("GET /api/nothing/ HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
+    let answers = ann.raw_bytes(format!("{post}{get}{post}{last}").as_bytes());
+    let text = String::from_utf8(answers).unwrap();
+    let statuses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["201", "200", "201", "404"], "{text}");
+    // Each sees what those before it have done.
+    let listed = text.split("HTTP/1.1 ").nth(2).unwrap();
+    assert_eq!(listed.matches("\"content\":\"first\"").count(), 1, "{listed}");
+    assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 2);
+}
+
+fn no_tunnel_is_opened(app: App) {
+    let ann = app.sign_up("ann");
+    for target in ["example.com:443", "127.0.0.1:22", "/api/tweets/"] {
+        let request =
+            format!("CONNECT {target} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n");
+        let reply = ann.raw(request.as_bytes());
+        assert!((400..500).contains(&reply.status), "{target}: {}", reply.describe());
+    }
+    // Nor is another host asked on the client's behalf, or another protocol spoken.
+    let reply = ann.raw_request("GET http://example.com/api/nothing/", &[], b"").checked();
+    assert_eq!(reply.status, 404, "{}", reply.describe());
+    let upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+    let reply = ann.raw_request("GET /healthz", &upgrade, b"");
+    assert_eq!(reply.status, 200, "{}", reply.describe());
+    assert_nothing_happened(&app, &ann);
+}
+
+fn of_two_values_the_last_one_counts(app: App) {
+    let ann = app.sign_up("ann");
+    let twice = br#"{"content":"one","content":"two"}"#;
+    assert_eq!(post_bytes(&ann, "application/json", twice).expect(201)["content"], "two");
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(post_bytes(&ann, form, b"content=one&content=two").expect(201)["content"], "two");
+    let fields = [("content", "one"), ("content", "two")];
+    assert_eq!(ann.post_multipart(TWEETS, &fields, &[]).expect(201)["content"], "two");
+    let page = ann.get("/api/newsfeeds/?page_size=1&page_size=2").expect(200);
+    assert_eq!(page["results"].as_array().unwrap().len(), 2);
+}
+
+fn sizes_and_numbers_have_limits(app: App) {
+    let ann = app.sign_up("ann");
+    ann.tweets(3);
+    let feed = |size: &str| ann.get(&format!("/api/newsfeeds/?page_size={size}"));
+    for size in ["0", "-1", "101", "1000000000", "99999999999999999999", "abc", "1.5", "", "%00"] {
+        feed(size).blames(&["page_size"]);
+    }
+    feed("100").expect(200);
+    // The lists by number clip a size and know no page beyond the last, however it is written.
+    let friends = |query: &str| ann.get(&format!("/api/friendships/{}/followers/?{query}", ann.id));
+    for size in ["1000000000", "99999999999999999999"] {
+        friends(&format!("size={size}")).expect(200);
+    }
+    for size in ["0", "-1", "abc"] {
+        friends(&format!("size={size}")).blames(&["size"]);
+    }
+    for page in ["2", "0", "-1", "abc", "1000000000", "99999999999999999999"] {
+        friends(&format!("page={page}")).refused(404, "Invalid page.");
+        let path = format!("/api/notifications/?page={page}");
+        ann.get(&path).refused(404, "Invalid page.");
+    }
 }

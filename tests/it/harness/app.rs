@@ -202,6 +202,11 @@ impl App {
         self.database.texts(query)
     }
 
+    /// Changes the data behind the server's back, as time or an operator would.
+    pub fn sql_execute(&self, statement: &str) {
+        self.database.execute(statement);
+    }
+
     /// Cuts the server off from PostgreSQL, or lets them find each other again.
     pub fn set_database_reachable(&self, reachable: bool) {
         self.database.set_reachable(reachable);

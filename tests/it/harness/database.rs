@@ -78,6 +78,15 @@ impl Database {
         rows.into_iter().map(|row| row.t).collect()
     }
 
+    /// Runs a statement behind the server's back.
+    pub fn execute(&self, statement: &str) {
+        let done = match self.connect() {
+            Link::Sqlite(mut link) => link.batch_execute(statement),
+            Link::Postgres(mut link) => link.batch_execute(statement),
+        };
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
     /// Makes PostgreSQL refuse every connection to this database, or accept them again.
     pub fn set_reachable(&self, reachable: bool) {
         let Self::Postgres { name } = self else {

@@ -17,6 +17,12 @@ impl Client {
     /// [`Reply::checked`]: a request that is not HTTP is refused below the application.
     #[track_caller]
     pub fn raw(&self, bytes: &[u8]) -> Reply {
+        parse(&self.raw_bytes(bytes))
+    }
+
+    /// As [`Client::raw`]; everything that came back, which may be several answers.
+    #[track_caller]
+    pub fn raw_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let address = self.base.read().unwrap().replace("http://", "");
         let mut stream = TcpStream::connect(address).expect("connect");
         stream.set_read_timeout(Some(ANSWER_WITHIN)).expect("set a time limit");
@@ -26,7 +32,7 @@ impl Client {
         if let Err(error) = stream.read_to_end(&mut answer) {
             assert!(!answer.is_empty(), "no answer: {error}");
         }
-        parse(&answer)
+        answer
     }
 
     /// Sends a GET over a connection with the smallest buffers there are, reads the status, which

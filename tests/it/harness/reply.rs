@@ -22,6 +22,17 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The head of an answer whose body may never end; of a refusal all of it.
+    #[track_caller]
+    pub fn head_of(request: &str, answer: reqwest::blocking::Response) -> Self {
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = match status {
+            400.. => answer.bytes().expect("a whole refusal").to_vec(),
+            _ => Vec::new(),
+        };
+        Reply { request: request.to_owned(), status, body, headers }.checked()
+    }
+
     /// Fails the test when the answer breaks a rule that has no exception.
     #[track_caller]
     pub fn checked(self) -> Self {

@@ -1,0 +1,199 @@
+//! What must not get out: into the log, into answers, into another site's hands.
+
+use crate::harness::{App, PASSWORD, Reply, Setup, id, json, on_every_setup, photo, text};
+
+on_every_setup! {
+    the_log_holds_no_secret,
+    every_answer_has_the_headers_of_a_careful_server,
+    a_made_up_host_leads_nowhere,
+    photos_lose_what_they_tell_of_their_owner,
+}
+
+/// A whole story, everything in it that the log must not repeat, and a failure of each kind.
+fn the_log_holds_no_secret(setup: Setup) {
+    let app = App::on(setup).env("ROOST_LOG", "trace").start();
+    let (ann, bob) = (app.sign_up("ann_the_secret"), app.sign_up("bob_the_secret"));
+    let mut secrets: Vec<String> = [
+        PASSWORD,
+        "ann_the_secret",
+        "bob_the_secret",
+        "@example.com",
+        "argon2",
+        "a wrong guess",
+        "words of a tweet",
+        "words of a comment",
+        "Nickname of Ann",
+        "holiday_in_rome",
+        "key-of-a-request",
+        "words in a query",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let body = json!({"username": ann.username, "password": PASSWORD});
+    secrets.push(text(&ann.post("/api/accounts/token/", body).expect(201)["token"]));
+    secrets.extend([&ann, &bob].map(|who| who.cookie("sessionid").unwrap()));
+
+    let image = photo::png();
+    let files: [(&str, &str, &[u8]); 1] = [("files", "holiday_in_rome.png", &image)];
+    let fields = [("content", "words of a tweet")];
+    let tweet = ann.post_multipart("/api/tweets/", &fields, &files).expect(201);
+    secrets.push(text(&tweet["photo_urls"][0]));
+    let request = ann.request("POST", "/api/tweets/").header("Idempotency-Key", "key-of-a-request");
+    request.json(&json!({"content": "words of a tweet"})).send().expect(201);
+    ann.put(&format!("/api/profiles/{}/", ann.id), json!({"nickname": "Nickname of Ann"}));
+    bob.follow(&ann);
+    bob.like("tweet", id(&tweet));
+    let comment = id(&bob.comment(id(&tweet), "words of a comment"));
+    bob.put(&format!("/api/comments/{comment}/"), json!({"content": "words of a comment, new"}));
+    app.quiesce();
+    ann.notifications();
+    bob.feed();
+    ann.with_basic().feed();
+    ann.with_bearer().feed();
+    ann.get("/api/profiles/?username=ann_the_secret").expect(200);
+    ann.get("/api/notifications/?unread=words%20in%20a%20query").expect(400);
+    app.anonymous().get(&text(&tweet["photo_urls"][0]));
+    for (username, password) in
+        [(&*ann.username, "a wrong guess"), ("nobody_here", "a wrong guess")]
+    {
+        let body = json!({"username": username, "password": password});
+        app.anonymous().post("/api/accounts/login/", body).expect(400);
+    }
+    let twice = json!({
+        "username": ann.username, "email": "ann_the_secret@example.com", "password": PASSWORD,
+    });
+    app.anonymous().post("/api/accounts/signup/", twice).expect(400);
+    app.anonymous().with_authorization("Bearer a wrong guess").get("/api/newsfeeds/").expect(403);
+    ann.delete(&format!("/api/tweets/{}/", id(&tweet))).expect(200);
+    ann.post("/api/accounts/logout/", json!({})).expect(200);
+    app.quiesce();
+
+    let log = app.log_text();
+    assert!(log.lines().count() > 30, "nothing was logged that could be looked at:\n{log}");
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(&secret));
+        assert!(line.is_none(), "{secret} in the log: {}", line.unwrap_or_default());
+    }
+}
+
+fn every_answer_has_the_headers_of_a_careful_server(app: App) {
+    let ann = app.sign_up("ann");
+    let image = photo::png();
+    let files: [(&str, &str, &[u8]); 1] = [("files", "a.png", &image)];
+    let tweet = ann.post_multipart("/api/tweets/", &[("content", "x")], &files).expect(201);
+    let photo = text(&tweet["photo_urls"][0]);
+    let big = "x".repeat(100_000);
+    let odd_key = ann.request("POST", "/api/tweets/").header("Idempotency-Key", "a b");
+    let replies: Vec<Reply> = vec![
+        ann.get("/api/newsfeeds/"),
+        ann.get("/api/newsfeeds"),
+        ann.get(&photo),
+        ann.get("/media/none/none.png"),
+        ann.get("/api/docs/"),
+        ann.get("/api/docs/docs.js"),
+        ann.get("/api/schema/"),
+        ann.get("/healthz"),
+        ann.get("/metrics"),
+        ann.get("/"),
+        ann.get("/api/nothing/"),
+        ann.get("/api/tweets/99/"),
+        ann.get("/api/tweets/?user_id=x"),
+        ann.delete("/api/newsfeeds/"),
+        ann.post("/api/tweets/", json!({"content": big})),
+        ann.request("POST", "/api/tweets/").body("text/plain", "x").send(),
+        odd_key.json(&json!({"content": "x"})).send(),
+        ann.request("OPTIONS", "/api/tweets/").send(),
+        app.anonymous().get("/api/newsfeeds/"),
+        app.anonymous().request("HEAD", "/api/newsfeeds/").send(),
+    ];
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    for expected in [200, 301, 400, 403, 404, 405, 413, 415] {
+        assert!(statuses.contains(&expected), "{expected} is not among {statuses:?}");
+    }
+    for reply in replies {
+        let said = reply.describe();
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{said}");
+        assert_eq!(reply.header("x-frame-options"), Some("DENY"), "{said}");
+        assert_eq!(reply.header("referrer-policy"), Some("same-origin"), "{said}");
+        let policy = reply.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{said}");
+        assert!(
+            !reply.header("content-type").unwrap_or("").contains("html") || said.contains("docs")
+        );
+        // No browser may be told to speak TLS only by a server that does not.
+        assert_eq!(reply.header("strict-transport-security"), None, "{said}");
+        // Who made the server is nobody's business.
+        assert_eq!((reply.header("server"), reply.header("x-powered-by")), (None, None), "{said}");
+    }
+}
+
+fn a_made_up_host_leads_nowhere(app: App) {
+    let ann = app.sign_up("ann");
+    ann.tweets(3);
+    let bob = app.sign_up("bob");
+    for number in 1..=11 {
+        let tweet = id(&ann.tweet(&format!("to be liked {number}")));
+        bob.like("tweet", tweet);
+    }
+    app.quiesce();
+    let evil = ["X-Forwarded-Host: evil.example", "Forwarded: host=evil.example"];
+    for path in ["/api/newsfeeds/?page_size=1", "/api/newsfeeds", "/api/notifications/"] {
+        let reply = ann.raw_request(&format!("GET {path}"), &evil, b"");
+        let head = format!("{:?} {:?}", reply.header("link"), reply.header("location"));
+        let all = head + &String::from_utf8_lossy(&reply.body);
+        assert!(!all.contains("evil.example"), "{path}: {all}");
+    }
+    // The Host itself may come back to the one who sent it, and to nobody else: never in a
+    // redirect, and never from a cache that others share.
+    let cookie = ann.cookie_header();
+    let ask = |path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: evil.example\r\nCookie: {cookie}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        ann.raw(request.as_bytes())
+    };
+    for path in ["/api/newsfeeds", "/api/newsfeeds/?page_size=1", "/api/tweets/?user_id=1"] {
+        let reply = ask(path);
+        let head = format!("{:?} {:?}", reply.header("link"), reply.header("location"));
+        assert!(!head.contains("evil.example"), "{path}: {head}");
+        assert!(!String::from_utf8_lossy(&reply.body).contains("evil.example"), "{path}");
+    }
+    let listed = ask("/api/notifications/");
+    assert!(listed.header("cache-control").unwrap().contains("private"));
+}
+
+fn photos_lose_what_they_tell_of_their_owner(app: App) {
+    let ann = app.sign_up("ann");
+    let secret = "GPS 41.9028N 12.4964E";
+    let image = photo::jpeg_with_exif(secret);
+    assert!(image.windows(secret.len()).any(|part| part == secret.as_bytes()));
+    // A picture and a page in one file: what follows the picture is dropped with the rest.
+    let polyglot = [&photo::png()[..], b"<html><script>alert(1)</script></html>"].concat();
+    let files: [(&str, &str, &[u8]); 3] = [
+        ("files", "../../etc/passwd.jpg", &image),
+        ("files", "page.html", &polyglot),
+        ("files", "shell.php%00.png", &polyglot),
+    ];
+    let tweet = ann.post_multipart("/api/tweets/", &[("content", "x")], &files).expect(201);
+    for url in tweet["photo_urls"].as_array().unwrap() {
+        let url = url.as_str().unwrap();
+        assert!(!url.contains("..") && !url.contains(".php") && !url.contains("html."), "{url}");
+        assert!(url.ends_with(".jpg") || url.ends_with(".png"), "{url}");
+        let reply = app.anonymous().get(url);
+        assert!(reply.header("content-type").unwrap().starts_with("image/"), "{url}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        for left in [secret.as_bytes(), b"<script"] {
+            assert!(!reply.body.windows(left.len()).any(|part| part == left), "{url}");
+        }
+    }
+    let svg = br#"<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>"#;
+    let page = b"<html><script>alert(1)</script></html>";
+    for (name, bytes) in
+        [("a.svg", &svg[..]), ("a.png", svg), ("a.jpg", page), ("a.gif", b"GIF89a")]
+    {
+        let files: [(&str, &str, &[u8]); 1] = [("files", name, bytes)];
+        ann.post_multipart("/api/tweets/", &[("content", "x")], &files).blames(&["files"]);
+    }
+    assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 1);
+}
