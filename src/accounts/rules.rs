@@ -6,7 +6,10 @@ use super::passwords::MAX_BYTES;
 use crate::config::Length;
 
 /// Longest e-mail address, in characters (RFC 5321 leaves room for 254).
-const EMAIL_MAX: usize = 254;
+pub const EMAIL_MAX: usize = 254;
+
+/// What [`is_username`] takes, as a regular expression; before folding, capitals too.
+pub const USERNAME_PATTERN: &str = "^[A-Za-z0-9_]+$";
 
 /// A complaint, in one sentence for the client.
 pub type Complaint = Cow<'static, str>;

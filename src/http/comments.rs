@@ -21,7 +21,7 @@ use crate::store::comments::{self, CommentRow};
 use crate::text;
 
 /// Comments on a page unless the client asks for fewer; also the most.
-const PAGE_SIZE: usize = 100;
+pub const PAGE_SIZE: usize = 100;
 
 /// Registers the resources.
 pub fn configure(cfg: &mut web::ServiceConfig) {

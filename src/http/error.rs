@@ -129,6 +129,25 @@ impl ApiError {
     }
 }
 
+/// Every code word of the table.
+pub const CODES: [&str; 15] = [
+    "invalid",
+    "missing_parameter",
+    "malformed",
+    "refused",
+    "not_authenticated",
+    "authentication_failed",
+    "permission_denied",
+    "not_found",
+    "method_not_allowed",
+    "idempotency_conflict",
+    "too_large",
+    "unsupported_media_type",
+    "throttled",
+    "unavailable",
+    "internal",
+];
+
 /// "Not found.", as for every object that is not there.
 pub const NOT_FOUND: ApiError = ApiError::NotFound("Not found.");
 
@@ -220,5 +239,33 @@ impl From<CounterError> for ApiError {
             }
             CounterError::Failed => ApiError::Internal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_codes_is_that_of_the_table() {
+        // One per variant; the compiler asks for the new one in `row`, this list in `CODES`.
+        let all = [
+            ApiError::field("a", "b"),
+            ApiError::Missing(vec![]),
+            ApiError::Malformed("".into()),
+            ApiError::Refused(""),
+            ApiError::NotAuthenticated,
+            ApiError::BadCredentials(""),
+            ApiError::Forbidden(""),
+            ApiError::NotFound(""),
+            ApiError::MethodNotAllowed(String::new()),
+            ApiError::IdempotencyConflict,
+            ApiError::TooLarge("".into()),
+            ApiError::UnsupportedMediaType(String::new()),
+            ApiError::TooManyRequests { retry_after: 1 },
+            ApiError::Unavailable { retry_after: 1 },
+            ApiError::Internal,
+        ];
+        assert_eq!(all.each_ref().map(|error| error.row().1), CODES);
     }
 }

@@ -19,7 +19,7 @@ use crate::store::{Db, follow_spans, friendships};
 use crate::time::Timestamp;
 
 /// Users on a page unless the client asks for fewer; also the most.
-const PAGE_SIZE: usize = 20;
+pub const PAGE_SIZE: usize = 20;
 
 /// Registers the resources.
 pub fn configure(cfg: &mut web::ServiceConfig) {

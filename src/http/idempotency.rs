@@ -8,7 +8,7 @@ use super::fields::Fields;
 use crate::store::idempotency::IdempotencyKey;
 
 /// Longest key, in characters.
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
 
 const NAME: &str = "Idempotency-Key";
 

@@ -19,7 +19,7 @@ use crate::store::{Db, StoreError};
 use crate::time::Timestamp;
 
 /// Notifications on a page.
-const PAGE_SIZE: i64 = 10;
+pub const PAGE_SIZE: i64 = 10;
 
 /// Rows that one transaction marks as read.
 const MARK_STEP: usize = 5_000;

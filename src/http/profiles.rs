@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::auth::{LoggedIn, MaybeLoggedIn};
-use super::error::NOT_FOUND;
+use super::error::{NOT_FOUND, NOT_YOURS};
 use super::fields::{Fields, UploadedFile};
 use super::routing::{Access, resource};
 use super::window::{Params, path_id};
@@ -18,9 +18,8 @@ use crate::store::profiles::{self, Change, Editable, Profile, Who};
 use crate::store::{Db, StoreError, friendships};
 use crate::text;
 
-const NICKNAME: Length = Length { min: 1, max: 200 };
-
-const NOT_YOURS: ApiError = ApiError::Forbidden("You do not have permission to access this object");
+/// Length of a nickname, in code points.
+pub const NICKNAME: Length = Length { min: 1, max: 200 };
 
 /// Registers the routes.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -18,6 +18,8 @@ pub enum Access {
 
 /// A path with its fallback. `allow` lists its methods, as in the `Allow` header.
 pub fn resource(path: &str, access: Access, allow: &'static str) -> Resource {
+    #[cfg(test)]
+    registry::note(path, access, allow);
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         if access == Access::Login && auth::identity(&request).await?.is_none() {
             return Err(ApiError::NotAuthenticated);
@@ -31,4 +33,27 @@ fn method_not_allowed(request: &HttpRequest, allow: &'static str) -> HttpRespons
         ApiError::MethodNotAllowed(request.method().as_str().to_owned()).error_response();
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
     response
+}
+
+/// What was registered on this thread: the router as the tests see it.
+#[cfg(test)]
+pub mod registry {
+    use std::cell::RefCell;
+
+    use super::Access;
+
+    thread_local! {
+        static NOTED: RefCell<Vec<(String, Access, &'static str)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(path: &str, access: Access, allow: &'static str) {
+        NOTED.with_borrow_mut(|noted| noted.push((path.to_owned(), access, allow)));
+    }
+
+    /// (path, access, methods) of every resource that `register` makes.
+    pub fn resources(register: impl FnOnce()) -> Vec<(String, Access, &'static str)> {
+        NOTED.take();
+        register();
+        NOTED.take()
+    }
 }

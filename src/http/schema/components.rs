@@ -1,6 +1,9 @@
-//! The objects and parameters of the API.
+//! The objects of the API.
 
 use serde_json::{Map, Value, json};
+
+use crate::http::error::CODES;
+use crate::http::tweets;
 
 fn object(fields: Value) -> Value {
     let required: Vec<&String> =
@@ -16,15 +19,15 @@ fn list(name: &str) -> Value {
     json!({ "type": "array", "items": reference(name) })
 }
 
-fn id() -> Value {
-    json!({ "type": "integer", "format": "int64", "minimum": 1 })
+pub(super) fn id() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX })
 }
 
 fn count() -> Value {
     json!({ "type": "integer", "format": "int64", "minimum": 0 })
 }
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({ "type": "string", "format": "date-time", "description": "UTC, six fractional digits" })
 }
 
@@ -32,11 +35,11 @@ fn nullable_text() -> Value {
     json!({ "type": ["string", "null"] })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn flag() -> Value {
+pub(super) fn flag() -> Value {
     json!({ "type": "boolean" })
 }
 
@@ -55,7 +58,7 @@ pub(super) fn schemas() -> Value {
     let tweet = object(json!({
         "id": id(), "user": reference("User"), "created_at": time(), "content": text(),
         "comments_count": count(), "likes_count": count(), "has_liked": flag(),
-        "photo_urls": { "type": "array", "items": text(), "maxItems": 9 },
+        "photo_urls": { "type": "array", "items": text(), "maxItems": tweets::MOST_PHOTOS },
     }));
     let mut all = Map::new();
     all.extend(objects(&user, &tweet));
@@ -92,7 +95,8 @@ fn objects(_: &Value, tweet: &Value) -> Map<String, Value> {
             "type": "object",
             "required": ["success", "code", "message", "detail"],
             "properties": {
-                "success": { "const": false }, "code": text(), "message": text(),
+                "success": { "const": false }, "code": { "type": "string", "enum": CODES },
+                "message": text(),
                 "detail": text(),
                 "errors": {
                     "type": "object",
@@ -144,55 +148,4 @@ fn answers(user: &Value) -> Map<String, Value> {
         "Document": { "type": "object" },
     });
     answers.as_object().cloned().unwrap_or_default()
-}
-
-/// A query or header parameter by its name in the table of operations.
-pub(super) fn parameter(name: &str) -> Value {
-    let (name, place, required, schema) = match name {
-        "user_id_required" => ("user_id", "query", true, id()),
-        "tweet_id_required" => ("tweet_id", "query", true, id()),
-        "username" => (name, "query", true, text()),
-        "created_at__lt" | "created_at__gt" => (name, "query", false, time()),
-        "page_size" => (
-            name,
-            "query",
-            false,
-            json!({
-                "type": "integer", "minimum": 1, "maximum": 100,
-            }),
-        ),
-        "size" => (name, "query", false, json!({ "type": "integer", "minimum": 1 })),
-        "unread" => (name, "query", false, flag()),
-        "Idempotency-Key" => (
-            name,
-            "header",
-            false,
-            json!({
-                "type": "string", "minLength": 1, "maxLength": 255,
-            }),
-        ),
-        "Last-Event-ID" => (name, "header", false, id()),
-        _ => (name, "query", false, id()),
-    };
-    json!({ "name": name, "in": place, "required": required, "schema": schema })
-}
-
-/// A path parameter.
-pub(super) fn path_parameter(name: &str) -> Value {
-    let schema = if matches!(name, "random" | "name") { text() } else { id() };
-    json!({ "name": name, "in": "path", "required": true, "schema": schema })
-}
-
-/// The type of a body's field.
-pub(super) fn field(kind: &str) -> Value {
-    match kind {
-        "integer" => id(),
-        "boolean" => flag(),
-        "kind" => json!({ "type": "string", "enum": ["tweet", "comment"] }),
-        "file" => json!({ "type": "string", "format": "binary" }),
-        "files" => json!({
-            "type": "array", "maxItems": 9, "items": { "type": "string", "format": "binary" },
-        }),
-        _ => text(),
-    }
 }
