@@ -16,6 +16,8 @@ pub mod limits;
 pub mod logging;
 pub mod media;
 pub mod notifications;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod probes;
 pub mod redis_tier;
 pub mod store;
 pub mod text;

@@ -139,6 +139,27 @@ fn number(digits: &[u8]) -> Option<i64> {
     canonical.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
+/// Reads any bytes as what is stored: a list with one element per line, and counts. What is
+/// believed must hold.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn probe(bytes: &[u8]) {
+    const LIMIT: usize = 8;
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    if let Ok(list) = decode_list(3, LIMIT, lines.iter().copied()) {
+        assert!(list.entries.len() == lines.len() && lines.len() <= LIMIT);
+        assert!(list.entries.is_sorted_by(|newer, older| newer.created_at > older.created_at));
+        let last = lines.len() - 1;
+        for (place, (entry, line)) in list.entries.iter().zip(&lines).enumerate() {
+            let marked = list.complete && place == last;
+            assert_eq!(element(3, *entry, marked).as_bytes(), *line, "another spelling");
+        }
+    }
+    if let Some(CachedCounts { epoch, version, likes, comments }) = parse_counts(bytes) {
+        let written = format!("{epoch}.{version}.{likes}.{comments}");
+        assert_eq!(written.as_bytes(), bytes, "another spelling");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
