@@ -14,9 +14,9 @@ mod harness;
 
 mod accounts;
 mod administration;
+mod authorization;
 mod browser;
 mod caching;
-mod authorization;
 mod comments;
 mod conventions;
 mod costs;

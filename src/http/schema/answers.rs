@@ -51,7 +51,7 @@ fn success(operation: &Operation) -> Value {
     if operation.others.contains(&304) {
         headers["etag"] = header("string", false, "For If-None-Match.");
     }
-    if matches!(operation.answer, "FeedPage" | "TweetPage") {
+    if operation.answer.ends_with("Page") && operation.answer != "Page" {
         headers["link"] = header("string", false, "Where the next page is (rel=\"next\").");
     }
     if operation.answer == "LoggedIn" {

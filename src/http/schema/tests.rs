@@ -37,12 +37,17 @@ fn documented() -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// Every resource of the main address.
+/// The page for browsers and its files: a client of the API, not a part of it.
+const PAGES: [&str; 2] = ["/", "/web/{file}"];
+
+/// Every resource of the API on the main address.
 fn registered() -> Vec<(String, routing::Access, &'static str)> {
-    registry::resources(|| {
+    let mut resources = registry::resources(|| {
         let _ =
             App::new().configure(http::configure).configure(http::operations::configure_metrics);
-    })
+    });
+    resources.retain(|(path, ..)| !PAGES.contains(&&**path));
+    resources
 }
 
 #[test]
