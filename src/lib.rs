@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod actors;
 pub mod app;
+pub mod bus;
 pub mod cache;
 pub mod cli;
 pub mod config;

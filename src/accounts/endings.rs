@@ -41,6 +41,13 @@ impl Endings {
     }
 }
 
+impl Endings {
+    /// Tells everybody to look again.
+    pub fn tell_all(&self) {
+        self.watched.lock().values().flatten().for_each(|bell| bell.notify_one());
+    }
+}
+
 impl Watch {
     /// Returns when the session may have ended since the last call.
     pub async fn rung(&self) {
@@ -76,6 +83,8 @@ mod tests {
         assert!(one.rung().now_or_never().is_none(), "once");
         assert!(two.rung().now_or_never().is_some());
         assert!(other.rung().now_or_never().is_none());
+        endings.tell_all();
+        assert!(one.rung().now_or_never().is_some() && other.rung().now_or_never().is_some());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! - [`Accounts`]: all of it together, which is what the HTTP layer and the command line call.
 //!
 //! Invariants: a token or password is never stored in the clear; a session that was ended on
-//! this node is dead at once, one that was ended elsewhere within [`sessions::TRUSTED_FOR`]; an
+//! this node is dead at once, one that was ended on another as soon as this one hears of it; an
 //! account that is locked or has a new password has no session from before.
 
 pub mod basic;

@@ -9,6 +9,7 @@ use super::passwords::Passwords;
 use super::rules::{self, Rules};
 use super::sessions::{self, LIFETIME, Live, Sessions, TRUSTED_FOR, TokenHash};
 use super::{AccountError, AuthMethod, Identity, Kind, LogIn};
+use crate::bus::{Bus, News};
 use crate::config::Config;
 use crate::store::sessions::{self as session_rows, NewSession};
 use crate::store::users::{self, Credentials, NewUser, Taken};
@@ -43,6 +44,7 @@ impl From<&Config> for Settings {
 pub struct Accounts {
     db: Db,
     clock: Clock,
+    bus: Bus,
     rules: Rules,
     passwords: Passwords,
     sessions: Sessions,
@@ -70,10 +72,28 @@ impl Accounts {
             proofs: Proofs::new(CACHED_PROOFS, trusted_for)?,
             passwords: Passwords::new(),
             trusted_for,
+            bus: Bus::alone(),
             db,
             clock,
             rules,
         })
+    }
+
+    /// The same on a node that has others to tell.
+    pub fn telling(self, bus: Bus) -> Self {
+        Accounts { bus, ..self }
+    }
+
+    /// Takes over what another node has ended or changed.
+    pub fn heard(&self, sessions: &[TokenHash], usernames: &[String]) {
+        self.sessions.ended(sessions);
+        usernames.iter().for_each(|username| self.proofs.invalidate(username));
+    }
+
+    /// Forgets everything that is cached.
+    pub fn distrust(&self) {
+        self.sessions.clear();
+        self.proofs.clear();
     }
 
     /// Adds a user with a profile and a first session. Nothing is hashed for a name that is
@@ -148,7 +168,7 @@ impl Accounts {
     /// # Errors
     /// When the database cannot be reached; the session may still be alive then.
     pub async fn log_out(&self, session: TokenHash) -> Result<(), StoreError> {
-        self.sessions.end(session).await
+        self.sessions.end(session, &self.bus).await
     }
 
     /// Ends all bearer tokens of a user, on this node at once.
@@ -156,11 +176,13 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::log_out`].
     pub async fn revoke_tokens(&self, user_id: i64) -> Result<(), StoreError> {
-        let bearer = Some(Kind::Bearer);
+        let (bearer, bus) = (Some(Kind::Bearer), self.bus.clone());
         let ended = self
             .db
             .write("revoke_tokens", move |conn| {
-                Ok(session_rows::delete_of_user(conn, user_id, bearer)?)
+                let ended = session_rows::delete_of_user(conn, user_id, bearer)?;
+                bus.announce(conn, &News::of_account(&ended, None))?;
+                Ok(ended)
             })
             .await?;
         self.sessions.ended(&ended);
@@ -226,8 +248,7 @@ impl Accounts {
         Ok(Identity { user_id, username, session: None, method: AuthMethod::Basic })
     }
 
-    /// Gives a user a new password and ends all sessions and tokens. Other nodes notice within
-    /// [`TRUSTED_FOR`].
+    /// Gives a user a new password and ends all sessions and tokens.
     ///
     /// # Errors
     /// `Invalid`, `UnknownUser`, or an outage.
@@ -236,21 +257,24 @@ impl Accounts {
             .password(new)
             .map_err(|complaint| AccountError::Invalid(vec![("password", complaint)]))?;
         let password_hash = self.passwords.hash(new.to_owned()).await?;
+        let bus = self.bus.clone();
         let changed = self.db.write("reset_password", move |conn| {
             let Some(username) = users::set_password(conn, user_id, &password_hash)? else {
                 return Ok(None);
             };
-            Ok(Some((username, session_rows::delete_of_user(conn, user_id, None)?)))
+            let ended = session_rows::delete_of_user(conn, user_id, None)?;
+            bus.announce(conn, &News::of_account(&ended, Some(&username)))?;
+            Ok(Some((username, ended)))
         });
         self.changed(changed.await?)
     }
 
-    /// Locks an account out, ending all its sessions and tokens, or lets it in again. Other
-    /// nodes notice within [`TRUSTED_FOR`].
+    /// Locks an account out, ending all its sessions and tokens, or lets it in again.
     ///
     /// # Errors
     /// `UnknownUser`, or an outage.
     pub async fn set_disabled(&self, user_id: i64, disabled: bool) -> Result<(), AccountError> {
+        let bus = self.bus.clone();
         let changed = self.db.write("set_disabled", move |conn| {
             let Some(username) = users::set_disabled(conn, user_id, disabled)? else {
                 return Ok(None);
@@ -259,6 +283,7 @@ impl Accounts {
                 true => session_rows::delete_of_user(conn, user_id, None)?,
                 false => Vec::new(),
             };
+            bus.announce(conn, &News::of_account(&ended, Some(&username)))?;
             Ok(Some((username, ended)))
         });
         self.changed(changed.await?)

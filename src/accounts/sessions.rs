@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::endings::{Endings, Watch};
+use crate::bus::{Bus, News};
 use crate::cache::{Fenced, Ticket};
 use crate::store::sessions::{self as rows, Kind};
 use crate::store::{Db, StoreError};
@@ -19,8 +20,8 @@ use crate::time::{Clock, Timestamp};
 /// How long a session or token lives.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// A cached session is held against the database again after so long: another node may have
-/// ended it.
+/// A cached session is held against the database again after so long. Other nodes tell of
+/// those that they end; this is for what is changed by hand, and for a database that is away.
 pub const TRUSTED_FOR: Duration = Duration::from_secs(60);
 
 /// Characters of a token: 32 bytes in base64url without padding.
@@ -119,13 +120,21 @@ impl Sessions {
         self.live.fill(ticket, new.token_hash, live);
     }
 
-    /// Ends a session: when this returns, no request on this node gets in with it any more.
+    /// Ends a session: when this returns, no request on this node gets in with it any more, and
+    /// on the others as soon as they hear of it from `bus`.
     ///
     /// # Errors
     /// When the database cannot be reached; the session may still be alive then.
-    pub async fn end(&self, hash: TokenHash) -> Result<(), StoreError> {
-        let deleted =
-            self.db.write("session_end", move |conn| Ok(rows::delete(conn, &hash)?)).await;
+    pub async fn end(&self, hash: TokenHash, bus: &Bus) -> Result<(), StoreError> {
+        let bus = bus.clone();
+        let deleted = self
+            .db
+            .write("session_end", move |conn| {
+                rows::delete(conn, &hash)?;
+                bus.announce(conn, &News::of_account(&[hash], None))?;
+                Ok(())
+            })
+            .await;
         // Also after an error: what has become of the row is to be asked anew.
         self.ended(&[hash]);
         deleted
@@ -142,6 +151,12 @@ impl Sessions {
     /// Hears of the session's end on this node.
     pub fn watch(&self, hash: TokenHash) -> Watch {
         self.endings.watch(hash)
+    }
+
+    /// Forgets every session, to be looked up again.
+    pub fn clear(&self) {
+        self.live.clear();
+        self.endings.tell_all();
     }
 
     fn trust(&self, expires_at: Timestamp, now: Timestamp) -> Duration {

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::counter::{CacheGuard, CachePermit, Changes, CountSink, RemoteSink, TransactionHook};
+use super::publish::expect_membership;
+use crate::bus::{Bus, News};
+use crate::counter::{
+    CacheGuard, CachePermit, ChangeHerald, Changes, CountSink, RemoteSink, TransactionHook,
+};
 use crate::hydration::tweets::{TweetCounts, Tweets};
 use crate::notifications::Notifications;
 use crate::redis_tier::{CountKind, CountWrite, RedisTier, WritePermit};
 use crate::store::StoreError;
 
 /// Tells the tweets in memory, and wakes the mover of notifications.
+#[derive(Clone)]
 pub(super) struct CountTeller {
     pub(super) tweets: Arc<Tweets>,
     pub(super) notifications: Notifications,
@@ -18,6 +23,15 @@ pub(super) struct CountTeller {
 
 impl CountSink for CountTeller {
     fn apply(&self, changes: &Changes) {
+        self.show(changes);
+        // Every change of a count may have left a row in the outbox.
+        self.notifications.kick();
+    }
+}
+
+impl CountTeller {
+    /// Tells the tweets in memory.
+    pub(super) fn show(&self, changes: &Changes) {
         for counts in &changes.tweets {
             self.tweets.apply_counts(
                 counts.id,
@@ -34,8 +48,6 @@ impl CountSink for CountTeller {
         for id in &changes.uncertain.tweets {
             self.tweets.invalidate(*id);
         }
-        // Every change of a count may have left a row in the outbox.
-        self.notifications.kick();
     }
 }
 
@@ -72,6 +84,23 @@ fn writes(changes: &Changes) -> Vec<CountWrite> {
         comments: 0,
     });
     tweets.chain(comments).collect()
+}
+
+/// Tells other nodes of changes. In company a like is told as in doubt everywhere: two nodes that
+/// put the flag of one viewer could do so in the wrong order.
+pub(super) fn herald(bus: Bus, redis: RedisTier) -> ChangeHerald {
+    Arc::new(move |conn, changes| {
+        if !bus.is_wired() {
+            return Ok(());
+        }
+        let standing = bus.announce(conn, &News::of_changes(changes))?;
+        expect_membership(&redis, standing)?;
+        if standing.has_company {
+            let likes = changes.likes.drain(..).map(|(key, _)| key);
+            changes.uncertain.likes.extend(likes);
+        }
+        Ok(())
+    })
 }
 
 impl CacheGuard for RedisCounts {

@@ -75,10 +75,18 @@ const METRICS: &[Metric] = &[
     metric("roost_db_wait_seconds", Histogram, "Wait for a connection, by lane."),
     metric("roost_db_errors_total", Counter, "Failed calls, by name."),
     metric("roost_db_connections_in_use", Gauge, "Connections in use, by lane."),
+    // Several nodes
+    metric("roost_nodes", Gauge, "Nodes over the database that live, this one included."),
+    metric("roost_nodes_buried_total", Counter, "Rows of dead nodes removed by this one."),
+    metric("roost_bus_listening", Gauge, "1 while this node hears of the others' commits."),
+    metric("roost_bus_losses_total", Counter, "Lost sessions, and failed attempts to listen."),
+    metric("roost_bus_heard_total", Counter, "Notifications heard."),
+    metric("roost_bus_echo_seconds", Histogram, "From a commit to its turn on its own node."),
     // Redis
     metric("roost_redis_up", Gauge, "1 while Redis is used, 0 while it is passed by."),
     metric("roost_redis_calls_total", Counter, "Calls by operation and result."),
     metric("roost_redis_seconds", Histogram, "Time of a call, by operation."),
+    metric("roost_redis_lags_total", Counter, "Lists not read: Redis was behind a commit."),
     metric("roost_redis_surprises_total", Counter, "Keys dropped because they made no sense."),
 ];
 

@@ -2,6 +2,7 @@
 
 mod background;
 mod counts;
+mod hear;
 mod metrics;
 mod parts;
 mod publish;
@@ -18,6 +19,9 @@ pub use parts::Parts;
 
 use crate::config::Config;
 use crate::store::{Engine, migrations};
+
+/// Longest wait for the other nodes when starting. A node that was killed is buried by then.
+const JOIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest wait for requests in flight when stopping.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(4);
@@ -38,6 +42,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let _lock = prepare_storage(&config)?;
         let config = Arc::new(config);
         let parts = Parts::build(&config).await?;
+        if !parts.bus.wait_until_joined(JOIN_LIMIT).await {
+            tracing::warn!("the other nodes do not answer yet: serving from the database");
+        }
         let servers = server::bind(&config, &parts, prometheus)?;
         let housekeeping = background::start(&parts);
         println!("Roost listens on http://{}", servers.address);

@@ -6,9 +6,11 @@ use std::time::Duration;
 use actix::Arbiter;
 use actix_web::web;
 
-use super::counts::{CountTeller, RedisCounts};
+use super::counts::{CountTeller, RedisCounts, herald};
+use super::hear::Ear;
 use super::publish::Publisher;
 use crate::accounts::Accounts;
+use crate::bus::{Bus, News};
 use crate::config::Config;
 use crate::counter::{Counter, DbStore, Limits, Neighbours};
 use crate::fanout::{Writer, WriterConfig};
@@ -25,8 +27,8 @@ use crate::hydration::users::Users;
 use crate::limits::RateLimits;
 use crate::media::Media;
 use crate::notifications::Notifications;
-use crate::redis_tier::{RedisConfig, RedisTier};
-use crate::store::Db;
+use crate::redis_tier::{Owner, RedisConfig, RedisTier};
+use crate::store::{Conn, Db};
 use crate::time::Clock;
 use crate::timeline::{EntryStore, TieredSource, Timelines, TimelinesConfig};
 
@@ -45,6 +47,8 @@ pub struct Parts {
     pub db: Db,
     /// The process clock.
     pub clock: Clock,
+    /// The other nodes.
+    pub bus: Bus,
     /// The Redis tier.
     pub redis: RedisTier,
     /// Timeline actors.
@@ -94,27 +98,37 @@ impl Parts {
     pub async fn build(config: &Arc<Config>) -> anyhow::Result<Parts> {
         let db = Db::open(&config.storage.database())?;
         let clock = Clock::system();
+        let bus = Bus::new(&config.storage.database(), &db)?;
         let redis = match RedisConfig::from_settings(config) {
-            Some(settings) => RedisTier::start(settings, db.clone())?,
-            None => RedisTier::disabled(),
+            Some(settings) => RedisTier::start(settings, db.clone(), owner(&bus))?,
+            None => RedisTier::disabled_on(owner(&bus)),
         };
         let media = Arc::new(Media::open(&config.storage)?);
         let source = TieredSource::new(EntryStore::new(db.clone()), redis.clone());
         let timelines = Timelines::new(timelines_config(config), Arc::new(source));
         let tweets = Arc::new(Tweets::new(db.clone(), config.tweet_cache));
-        let users = Arc::new(Users::new(db.clone(), CACHED_USERS));
+        let users = Arc::new(Users::new(db.clone(), CACHED_USERS).telling(bus.clone()));
         let liked = Arc::new(LikedFlags::new(db.clone(), CACHED_LIKES));
         let followings = Arc::new(Followings::new(db.clone()));
         let notifications = Notifications::start(db.clone());
-        let publisher = Publisher {
+        let accounts = Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?;
+        let accounts = Arc::new(accounts.telling(bus.clone()));
+        let publisher = Arc::new(Publisher {
             timelines: timelines.clone(),
             tweets: tweets.clone(),
             followings: followings.clone(),
             liked: liked.clone(),
+            users: users.clone(),
+            accounts: accounts.clone(),
+            bus: bus.clone(),
             redis: redis.clone(),
             media: media.clone(),
             list_limit: config.list_limit as usize,
-        };
+        });
+        let teller = CountTeller { tweets: tweets.clone(), notifications: notifications.clone() };
+        // Before anything is cached or written.
+        let ear = Ear { publisher: publisher.clone(), counts: teller.clone() };
+        bus.listen(Arc::new(ear), redis.clone())?;
         // The two writers share a thread of their own: they only wait.
         let writers = Arbiter::new().handle();
         let writer = Writer::start(
@@ -125,19 +139,18 @@ impl Parts {
                 remove_on_unfollow: config.remove_on_unfollow.is_on(),
             },
             redis.clone(),
-            Arc::new(publisher),
+            publisher,
             writers.clone(),
         );
-        let teller = CountTeller { tweets: tweets.clone(), notifications: notifications.clone() };
+        let store = DbStore::new(db.clone(), clock.clone());
         let neighbours = Neighbours {
-            store: Arc::new(DbStore::new(db.clone(), clock.clone())),
+            store: Arc::new(store.announcing(herald(bus.clone(), redis.clone()))),
             sinks: vec![Arc::new(teller), liked.clone()],
             remote: Arc::new(RedisCounts(redis.clone())),
             guard: Arc::new(RedisCounts(redis.clone())),
         };
         let counter = Counter::start(neighbours, Limits::default(), writers);
         let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
-        let accounts = Arc::new(Accounts::new(db.clone(), clock.clone(), config.as_ref().into())?);
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
         let origins = Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
         let limits = RateLimits::new(config.limits.clone(), redis.clone());
@@ -145,6 +158,7 @@ impl Parts {
             config: config.clone(),
             db,
             clock,
+            bus,
             redis,
             timelines,
             writer,
@@ -197,7 +211,16 @@ impl Parts {
             tracing::warn!(%error, "notifications wait in their outbox for the next start");
         }
         self.redis.shutdown().await;
+        self.bus.leave().await;
     }
+}
+
+/// The node as the owner of its Redis tier.
+fn owner(bus: &Bus) -> Owner {
+    let (node, bus) = (bus.node(), bus.clone());
+    let herald =
+        move |conn: &mut Conn<'_>, epoch| bus.announce(conn, &News::of_epoch(epoch)).map(|_| ());
+    Owner { node, herald: Arc::new(herald) }
 }
 
 fn timelines_config(config: &Config) -> TimelinesConfig {

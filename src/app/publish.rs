@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::fanout::{Audience, Effects};
+use crate::accounts::Accounts;
+use crate::bus::{Bus, News, Turn};
+use crate::fanout::{Announcement, Audience, Effects};
 use crate::hydration::followings::Followings;
 use crate::hydration::liked::LikedFlags;
 use crate::hydration::tweets::Tweets;
+use crate::hydration::users::Users;
 use crate::media::Media;
 use crate::redis_tier::{ListKey, RedisTier};
+use crate::store::nodes::Standing;
+use crate::store::{Conn, StoreError};
 use crate::timeline::{Entry, TimelineKey, Timelines};
 
 /// Everything of this node that caches what the writer changes.
@@ -18,13 +23,31 @@ pub(super) struct Publisher {
     pub(super) tweets: Arc<Tweets>,
     pub(super) followings: Arc<Followings>,
     pub(super) liked: Arc<LikedFlags>,
+    pub(super) users: Arc<Users>,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) bus: Bus,
     pub(super) redis: RedisTier,
     pub(super) media: Arc<Media>,
     pub(super) list_limit: usize,
 }
 
 impl Audience for Publisher {
+    fn announce(&self, conn: &mut Conn<'_>, effects: &Effects) -> Result<Announcement, StoreError> {
+        if !self.bus.is_wired() {
+            return Ok(Announcement::default());
+        }
+        let news = News::of_effects(effects);
+        let (standing, announcement) = self.bus.announce_in_order(conn, &news)?;
+        expect_membership(&self.redis, standing)?;
+        Ok(announcement)
+    }
+
     fn tell(&self, effects: &Effects) {
+        let pushed = effects.pushes.iter().map(|(_, entry)| entry.created_at);
+        let delivered = effects.deliveries.iter().map(|delivered| delivered.entry.created_at);
+        if let Some(newest) = pushed.chain(delivered).max() {
+            self.redis.told(newest);
+        }
         for tweet_id in &effects.dead_tweets {
             self.tweets.bury(*tweet_id);
         }
@@ -42,7 +65,22 @@ impl Audience for Publisher {
         self.tell_removals(effects);
     }
 
-    fn tell_outside<'a>(&'a self, effects: &'a Effects) -> BoxFuture<'a, ()> {
+    fn tell_in_turn<'a>(
+        &'a self,
+        effects: &'a Effects,
+        announcement: &'a mut Announcement,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match self.bus.turn(announcement).await {
+                Turn::Alone => self.tell(effects),
+                Turn::Told => {}
+                // Told now, an entry could overtake an earlier one of another node.
+                Turn::Deaf => self.distrust_everything(),
+            }
+        })
+    }
+
+    fn tell_outside<'a>(&'a self, effects: &'a Effects, number: Option<u64>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let pushes = list_pushes(effects);
             if !pushes.is_empty() {
@@ -61,6 +99,9 @@ impl Audience for Publisher {
                 // in whose head a removal does not show.
                 self.tell_removals(effects);
             }
+            if let Some(number) = number {
+                self.redis.follow(number).await;
+            }
             self.media.discard(&effects.orphaned_media).await;
         })
     }
@@ -70,7 +111,19 @@ impl Audience for Publisher {
         self.tweets.clear();
         self.followings.clear();
         self.liked.clear();
+        self.users.clear();
+        self.accounts.distrust();
     }
+}
+
+/// A node that was taken for dead is no longer marked as dirty: the transaction must begin
+/// again, and mark it.
+pub(super) fn expect_membership(redis: &RedisTier, standing: Standing) -> Result<(), StoreError> {
+    if standing.is_member {
+        return Ok(());
+    }
+    redis.unmark();
+    Err(StoreError::Conflict("this node was taken for dead".into()))
 }
 
 impl Publisher {
@@ -84,6 +137,18 @@ impl Publisher {
             self.timelines.forget(*key);
         }
     }
+}
+
+/// The lists that change with the effects.
+pub(super) fn lists(effects: &Effects) -> impl Iterator<Item = ListKey> {
+    let delivered = effects.deliveries.iter().flat_map(|delivered| &delivered.readers);
+    let pushed = effects.pushes.iter().map(|(key, _)| *key);
+    let removed = effects.removals.iter().flat_map(|removed| removed.keys.iter().copied());
+    pushed
+        .chain(delivered.map(|reader| TimelineKey::Home(*reader)))
+        .chain(removed)
+        .chain(effects.changed.iter().copied())
+        .map(ListKey::from)
 }
 
 /// Pushes for Redis in the order of their moments.

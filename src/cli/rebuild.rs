@@ -8,10 +8,11 @@ use anyhow::ensure;
 
 use super::progress::Progress;
 use super::redis::Redis;
+use crate::bus::{self, News};
 use crate::config::StorageConfig;
 use crate::redis_tier::{CountKind, ListKey, ListKind};
 use crate::store::repair::{self, IdRange, Table};
-use crate::store::{Conn, Db, StoreError, cache_state};
+use crate::store::{Conn, Db, StoreError, cache_state, nodes};
 
 /// Profiles of one transaction. The ordered writer waits meanwhile, so there are few.
 const USERS_PER_STEP: i64 = 50;
@@ -85,6 +86,9 @@ pub(super) fn rebuild(
     if redis.is_none_or(|redis| !redis.tier.is_up()) {
         db.write_blocking(|conn| Ok(cache_state::advance_epoch(conn)?))?;
     }
+    // What running nodes have in memory is no better than what has been repaired.
+    let everything = bus::encode(nodes::NAMELESS, 0, &News::of_everything());
+    db.write_blocking(|conn| Ok(nodes::send(conn, &everything)?))?;
     Ok(repaired)
 }
 

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use tokio::runtime::Runtime;
 
 use crate::accounts::{AccountError, Accounts, Rules, Settings, TRUSTED_FOR};
+use crate::bus::Bus;
 use crate::config::{Length, StorageConfig};
-use crate::store::{Db, users};
+use crate::store::{Db, Engine, users};
 use crate::time::Clock;
 
 /// Bytes of randomness in a made-up password: 144 bits, 24 characters.
@@ -79,16 +80,16 @@ fn show(whom: &Whom) -> anyhow::Result<()> {
 
 fn set_disabled(whom: &Whom, disabled: bool) -> anyhow::Result<()> {
     let (db, account) = find(whom)?;
-    let (runtime, accounts) = open_accounts(db, Length { min: 1, max: 128 })?;
+    let (runtime, accounts) = open_accounts(db, &whom.storage, Length { min: 1, max: 128 })?;
     runtime.block_on(accounts.set_disabled(account.id, disabled))?;
     let done = if disabled { "disabled" } else { "open" };
-    println!("{} is {done}; {}.", account.username, when_noticed());
+    println!("{} is {done}; {}.", account.username, when_noticed(&whom.storage)?);
     Ok(())
 }
 
 fn reset_password(reset: &Reset) -> anyhow::Result<()> {
     let (db, account) = find(&reset.whom)?;
-    let (runtime, accounts) = open_accounts(db, reset.password_length)?;
+    let (runtime, accounts) = open_accounts(db, &reset.whom.storage, reset.password_length)?;
     let password = if reset.stdin { read_password()? } else { make_password()? };
     match runtime.block_on(accounts.reset_password(account.id, &password)) {
         Err(AccountError::Invalid(complaints)) => {
@@ -101,12 +102,18 @@ fn reset_password(reset: &Reset) -> anyhow::Result<()> {
     if !reset.stdin {
         println!("{password}");
     }
-    eprintln!("{} has a new password; {}.", account.username, when_noticed());
+    eprintln!("{} has a new password; {}.", account.username, when_noticed(&reset.whom.storage)?);
     Ok(())
 }
 
-fn when_noticed() -> String {
-    format!("a running service notices within {} s", TRUSTED_FOR.as_secs())
+/// On Postgres nodes tell each other, and so does this command.
+fn when_noticed(storage: &StorageConfig) -> anyhow::Result<String> {
+    Ok(match storage.database().engine()? {
+        Engine::Postgres => "running nodes have been told".to_owned(),
+        Engine::Sqlite => {
+            format!("a running service notices within {} s", TRUSTED_FOR.as_secs())
+        }
+    })
 }
 
 fn read_password() -> anyhow::Result<String> {
@@ -132,12 +139,18 @@ fn find(whom: &Whom) -> anyhow::Result<(Db, users::Account)> {
     }
 }
 
-fn open_accounts(db: Db, password: Length) -> anyhow::Result<(Runtime, Accounts)> {
+fn open_accounts(
+    db: Db,
+    storage: &StorageConfig,
+    password: Length,
+) -> anyhow::Result<(Runtime, Accounts)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
     let rules = Rules { username: Length { min: 1, max: 10_000 }, password };
     let settings = Settings { rules, trusted_for: TRUSTED_FOR };
-    Ok((runtime, Accounts::new(db, Clock::system(), settings)?))
+    // It speaks and does not listen.
+    let bus = Bus::new(&storage.database(), &db)?;
+    Ok((runtime, Accounts::new(db, Clock::system(), settings)?.telling(bus)))
 }

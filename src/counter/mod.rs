@@ -39,7 +39,9 @@ pub use self::operation::{
 pub use self::sink::{
     CacheGuard, CachePermit, Changes, CountSink, NoRemote, RemoteSink, TransactionHook, Uncertain,
 };
-pub use self::store::{BatchStore, CommitError, Committed, DbStore, Doubt, Fate, Part};
+pub use self::store::{
+    BatchStore, ChangeHerald, CommitError, Committed, DbStore, Doubt, Fate, Part,
+};
 pub use crate::store::likes::{LikeKey, LikeKind};
 
 use self::actor::{CounterActor, Flush, Submit};

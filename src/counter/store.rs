@@ -93,16 +93,27 @@ pub trait BatchStore: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Committed, CommitError>>;
 }
 
+/// Tells other nodes of changes, as the last statement of their transaction. It may change what
+/// this process is told of them then.
+pub type ChangeHerald =
+    Arc<dyn Fn(&mut Conn<'_>, &mut Changes) -> Result<(), StoreError> + Send + Sync + 'static>;
+
 /// The real one.
 pub struct DbStore {
     db: Db,
     clock: Clock,
+    herald: ChangeHerald,
 }
 
 impl DbStore {
     /// Writes to `db`; times come from `clock`.
     pub fn new(db: Db, clock: Clock) -> Self {
-        DbStore { db, clock }
+        DbStore { db, clock, herald: Arc::new(|_, _| Ok(())) }
+    }
+
+    /// The same with other nodes to tell.
+    pub fn announcing(self, herald: ChangeHerald) -> Self {
+        DbStore { herald, ..self }
     }
 }
 
@@ -112,7 +123,7 @@ impl BatchStore for DbStore {
         part: Part,
         mut hook: TransactionHook,
     ) -> BoxFuture<'static, Result<Committed, CommitError>> {
-        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let (db, clock, herald) = (self.db.clone(), self.clock.clone(), self.herald.clone());
         Box::pin(async move {
             let attempt = Arc::new(Attempt::default());
             let running = attempt.clone();
@@ -124,7 +135,9 @@ impl BatchStore for DbStore {
                     let body = AssertUnwindSafe(|| transaction::run(conn, operations, &clock));
                     // A panic is treated as a refused statement: what is wrong with an operation
                     // must not be put down to the database.
-                    running.ready(catch_unwind(body).unwrap_or_else(|_| Err(panicked()))?)
+                    let mut written = catch_unwind(body).unwrap_or_else(|_| Err(panicked()))?;
+                    herald(conn, &mut written.committed.changes)?;
+                    running.ready(written)
                 })
                 .await;
             match result {

@@ -86,24 +86,26 @@ impl Core {
         let permit = self.redis.begin_write().await;
         let (clock, config, pace) = (self.clock.clone(), self.config, self.pace);
         let group = ops.to_vec();
-        let inside = permit.clone();
+        let (inside, audience) = (permit.clone(), self.audience.clone());
         let result = self
             .db
             .write("writer.group", move |conn| {
                 inside.mark_dirty(conn)?;
-                commit(conn, config, pace, clock.now(), &group)
+                let (outcomes, effects) = commit(conn, config, pace, clock.now(), &group)?;
+                let announcement = audience.announce(conn, &effects)?;
+                Ok((outcomes, effects, announcement))
             })
             .await;
         permit.resolve(&result);
-        let (outcomes, effects) = self.settle(result)?;
+        let (outcomes, effects, mut announcement) = self.settle(result)?;
         self.count(&effects);
-        self.audience.tell(&effects);
+        self.audience.tell_in_turn(&effects, &mut announcement).await;
         for (place, outcome) in outcomes.into_iter().enumerate() {
             answer(place, Ok(outcome));
         }
         metrics::histogram!("roost_writer_group_size").record(ops.len() as f64);
         metrics::histogram!("roost_writer_commit_seconds").record(started.elapsed().as_secs_f64());
-        self.audience.tell_outside(&effects).await;
+        self.audience.tell_outside(&effects, announcement.number).await;
         permit.done();
         Ok(())
     }
@@ -114,22 +116,25 @@ impl Core {
         let permit = self.redis.begin_write().await;
         let (clock, config, pace) = (self.clock.clone(), self.config, self.pace);
         let rotation = self.rotation.load(Ordering::Relaxed);
-        let inside = permit.clone();
+        let (inside, audience) = (permit.clone(), self.audience.clone());
         let result = self
             .db
             .write("writer.round", move |conn| {
                 inside.mark_dirty(conn)?;
-                round(conn, config, pace, clock.now(), rotation)
+                let round = round(conn, config, pace, clock.now(), rotation)?;
+                let announcement = audience.announce(conn, &round.effects)?;
+                Ok((round, announcement))
             })
             .await;
         permit.resolve(&result);
-        let Round { effects, rotation, worked } = self.settle(result)?;
+        let (round, mut announcement) = self.settle(result)?;
+        let Round { effects, rotation, worked } = round;
         self.rotation.store(rotation, Ordering::Relaxed);
         if !worked {
             self.open_tasks.store(0, Ordering::Relaxed);
         }
-        self.audience.tell(&effects);
-        self.audience.tell_outside(&effects).await;
+        self.audience.tell_in_turn(&effects, &mut announcement).await;
+        self.audience.tell_outside(&effects, announcement.number).await;
         permit.done();
         // Last: once the gauge says that nothing is open, everything has been told.
         self.count(&effects);

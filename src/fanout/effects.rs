@@ -1,8 +1,10 @@
 //! What a committed transaction of the ordered writer means for everything that caches.
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use crate::store::tasks::TaskKind;
+use crate::store::{Conn, StoreError};
 use crate::time::Timestamp;
 use crate::timeline::{Entry, TimelineKey};
 
@@ -71,15 +73,46 @@ impl Effects {
     }
 }
 
+/// What other nodes are told of a transaction if it commits.
+#[derive(Debug, Default)]
+pub struct Announcement {
+    /// Its number among those of this node; `None` when there is nobody to tell.
+    pub number: Option<u64>,
+    /// Comes when this node has been told of all earlier commits and of this one.
+    pub echo: Option<oneshot::Receiver<()>>,
+}
+
 /// Those who must hear of committed transactions.
 pub trait Audience: Send + Sync + 'static {
-    /// Tells everything in this process. Called after the commit and before any reply, so that
-    /// a client reads its own writes.
+    /// Tells other nodes, should the transaction commit: its last statement.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn announce(
+        &self,
+        _conn: &mut Conn<'_>,
+        _effects: &Effects,
+    ) -> Result<Announcement, StoreError> {
+        Ok(Announcement::default())
+    }
+
+    /// Tells everything in this process.
     fn tell(&self, effects: &Effects);
 
+    /// The same in the order of the commits of all nodes. Called after the commit and before any
+    /// reply, so that a client reads its own writes.
+    fn tell_in_turn<'a>(
+        &'a self,
+        effects: &'a Effects,
+        _announcement: &'a mut Announcement,
+    ) -> BoxFuture<'a, ()> {
+        self.tell(effects);
+        Box::pin(std::future::ready(()))
+    }
+
     /// Tells what is outside this process: Redis and the photo store. Must take bounded time
-    /// and cope with failure by itself.
-    fn tell_outside<'a>(&'a self, effects: &'a Effects) -> BoxFuture<'a, ()>;
+    /// and cope with failure by itself. `number`: the announcement's.
+    fn tell_outside<'a>(&'a self, effects: &'a Effects, number: Option<u64>) -> BoxFuture<'a, ()>;
 
     /// A transaction's outcome is unknown: nothing that is cached can be trusted.
     fn distrust_everything(&self);

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use self::commit::WriterConfig;
-pub use self::effects::{Audience, Delivered, Effects, Finished, Removed};
+pub use self::effects::{Announcement, Audience, Delivered, Effects, Finished, Removed};
 pub use self::ops::{Idempotent, Op, Outcome, Post, Posted, WriteError};
 
 use self::actor::{Finish, QUEUE, Submit, WriterActor};

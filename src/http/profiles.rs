@@ -111,7 +111,7 @@ async fn change(
         None => None,
     };
     let change = Change { nickname, avatar_url };
-    let stored = store(&db, &media, user_id, change).await;
+    let stored = store(&db, &users, &media, user_id, change).await;
     // Also after an error: the change may have been committed all the same.
     users.invalidate(user_id);
     let stored = stored?.ok_or(NOT_FOUND)?;
@@ -124,13 +124,20 @@ async fn change(
 /// Stores the change; if that fails for certain, its picture goes away again.
 async fn store(
     db: &Db,
+    users: &Data<Users>,
     media: &Media,
     user_id: i64,
     change: Change,
 ) -> Result<Option<Editable>, StoreError> {
     let picture = change.avatar_url.clone();
-    let stored =
-        db.write("profile_change", move |conn| Ok(profiles::change(conn, user_id, &change)?)).await;
+    let herald = users.clone();
+    let stored = db
+        .write("profile_change", move |conn| {
+            let stored = profiles::change(conn, user_id, &change)?;
+            herald.announce(conn, user_id)?;
+            Ok(stored)
+        })
+        .await;
     let unused = match &stored {
         Ok(found) => found.is_none(),
         Err(StoreError::OutcomeUnknown(_)) => false,

@@ -8,8 +8,8 @@ use crate::counter::{Changes, CountSink};
 use crate::store::likes::{self, LikeKey, LikeKind};
 use crate::store::{Db, Engine, StoreError};
 
-/// A node that shares its database with others reads a flag again after so long: nobody tells
-/// it of a like that the viewer has sent to another node.
+/// A node that shares its database with others reads a flag again after so long. The others
+/// tell it of changes; this is for what is changed by hand.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The cache of liked flags: one per viewer and object, also for "does not like".
@@ -17,8 +17,7 @@ pub struct LikedFlags {
     db: Db,
     flags: Fenced<LikeKey, Flag>,
     started: Instant,
-    /// In seconds; `None`: a flag in memory is current, since all likes pass through this
-    /// process.
+    /// In seconds; `None`: all likes pass through this process.
     max_age: Option<u32>,
 }
 

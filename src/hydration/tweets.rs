@@ -164,7 +164,7 @@ impl Tweets {
         });
     }
 
-    /// Whether the tweet was deleted lately, by this node: its entries are being removed.
+    /// Whether the tweet was deleted lately: its entries are being removed.
     pub fn is_known_gone(&self, id: i64) -> bool {
         matches!(self.cards.get(&id), Some(Cached::Gone))
     }

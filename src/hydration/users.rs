@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::bus::{Bus, News};
 use crate::cache::{Fenced, Ticket};
 use crate::store::profiles::{self, Card};
-use crate::store::{Db, Engine, StoreError};
+use crate::store::{Conn, Db, Engine, StoreError};
 
-/// A node that shares its database with others reads a card again after so long: nobody tells
-/// it of a change made elsewhere.
+/// A node that shares its database with others reads a card again after so long. The others
+/// tell it of changes; this is for what is changed by hand.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A SQLite file belongs to one process, which knows of every change but one whose commit was
@@ -61,6 +62,7 @@ pub struct Users {
     db: Db,
     cards: Fenced<i64, Cached>,
     max_age: Duration,
+    bus: Bus,
 }
 
 #[derive(Clone)]
@@ -86,7 +88,12 @@ impl Users {
             Engine::Sqlite => OWN_MAX_AGE,
             Engine::Postgres => SHARED_MAX_AGE,
         };
-        Users { db, cards: Fenced::new(capacity), max_age }
+        Users { db, cards: Fenced::new(capacity), max_age, bus: Bus::alone() }
+    }
+
+    /// The same on a node that has others to tell.
+    pub fn telling(self, bus: Bus) -> Self {
+        Users { bus, ..self }
     }
 
     /// The cards of those of `ids` that exist; at most one query, whatever is missing.
@@ -133,6 +140,19 @@ impl Users {
             return Ok(Some(cached.card));
         }
         Ok(self.many(&[id]).await?.remove(&id))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.cards.clear();
+    }
+
+    /// Tells other nodes of a change of the user's card: the last statement of its transaction.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub fn announce(&self, conn: &mut Conn<'_>, id: i64) -> Result<(), StoreError> {
+        self.bus.announce(conn, &News::of_user(id)).map(|_| ())
     }
 
     /// To be called after the commit of a change and before it is acknowledged.

@@ -1,8 +1,8 @@
 //! The time between a commit and its work in Redis, made safe against a crash.
 //!
-//! A writer begins with a [`WritePermit`], marks the state dirty inside its transaction and
-//! holds the permit until Redis has followed. When nobody holds one, the state is cleaned. A
-//! process that finds it dirty at its start knows that commits may have missed Redis.
+//! A writer begins with a [`WritePermit`], marks its node dirty inside its transaction and
+//! holds the permit until Redis has followed. When nobody holds one, the node is cleaned. Whoever
+//! finds a dead node dirty knows that commits may have missed Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use diesel::QueryResult;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::Shared;
-use crate::store::{Conn, StoreError, cache_state};
+use crate::store::{Conn, StoreError, nodes};
 
 /// What this process knows of the dirty flag in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl WritePermit {
         if self.0.shared.guard.knows(Dirt::Dirty) {
             return Ok(());
         }
-        cache_state::mark_dirty(conn)
+        nodes::mark_dirty(conn, self.0.shared.me)
     }
 
     /// Tells how the transaction ended: the result of `Db::write`.

@@ -32,6 +32,11 @@ impl ListKey {
     }
 }
 
+/// Holds the number of the newest commit of a node that Redis has followed.
+pub(super) fn followed(node: i64) -> String {
+    format!("roost:followed:{node}")
+}
+
 impl From<TimelineKey> for ListKey {
     fn from(key: TimelineKey) -> Self {
         match key {

@@ -4,6 +4,7 @@ use redis::{Pipeline, Value};
 
 use super::codec::{self, CachedList, Surprise};
 use super::keys::ListKey;
+use super::lag;
 use super::scripts::Which;
 use super::{RedisTier, TierError};
 use crate::timeline::Entry;
@@ -50,8 +51,11 @@ impl RedisTier {
     /// Read the list first and the database's epoch and newest entry after it: what is older
     /// than the answer is then noticed.
     pub async fn load(&self, key: ListKey, epoch: i64, limit: usize) -> Option<CachedList> {
-        match self.inspect(key, epoch, limit).await.ok()? {
-            Found::List(list) => Some(list),
+        let due = self.shared.due(key)?;
+        match self.look(key, epoch, limit, &due.commits).await.ok()? {
+            Found::List(list) => {
+                list.entries.first().is_none_or(|head| head.created_at <= due.told).then_some(list)
+            }
             Found::Nothing => None,
             Found::Surprise(surprise) => {
                 self.repair(key, surprise).await;
@@ -70,14 +74,32 @@ impl RedisTier {
         epoch: i64,
         limit: usize,
     ) -> Result<Found, TierError> {
+        self.look(key, epoch, limit, &[]).await
+    }
+
+    /// [`RedisTier::inspect`]; nothing before Redis has followed what is `due`.
+    async fn look(
+        &self,
+        key: ListKey,
+        epoch: i64,
+        limit: usize,
+        due: &[(i64, u64)],
+    ) -> Result<Found, TierError> {
         self.shared.learn_epoch(epoch);
         let name = key.name();
         let mut pipe = Pipeline::new();
+        // First: what the list holds then is at least as new as the answer.
+        lag::ask(&mut pipe, due.iter().map(|(node, _)| *node));
         // One more than the limit shows that there are more.
         pipe.cmd("LRANGE").arg(&name).arg(0).arg(limit);
         pipe.cmd("PTTL").arg(&name);
         let answers = self.shared.read("load", &pipe).await?;
-        Ok(judge(&answers, epoch, limit))
+        let (followed, list) = answers.split_at(due.len().min(answers.len()));
+        if !lag::is_followed(due, followed) {
+            metrics::counter!("roost_redis_lags_total").increment(1);
+            return Ok(Found::Nothing);
+        }
+        Ok(judge(list, epoch, limit))
     }
 
     async fn repair(&self, key: ListKey, surprise: Surprise) {

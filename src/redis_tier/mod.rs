@@ -11,13 +11,16 @@
 //!   failed, timed out or been skipped is a *loss*: the tier goes down at once, and before it
 //!   is read again the epoch is advanced ([`breaker`], [`upkeep`]). The same when the server
 //!   turns out to be another one, or the same one restarted ([`connection`]).
-//! - **Dirty flag.** A crash between a commit and its work in Redis leaves `cache_state.dirty`
-//!   set, and the next start advances the epoch ([`guard`]). A clean stop keeps the lists.
+//! - **Dirty flag.** A crash between a commit and its work in Redis leaves the node's row in
+//!   `nodes` dirty, and whoever finds that the node is dead advances the epoch ([`guard`],
+//!   [`crate::bus`]). A clean stop keeps the lists.
 //! - **Lease.** A loader takes a token before its SELECT and its list is written only if the
 //!   token is still there. Every push and every removal deletes it, and so does the fill
 //!   itself. So a list never lacks what was pushed, and never shows what was removed, between
 //!   the SELECT and the fill, whoever dies in between. (Leases: "Scaling Memcache at Facebook",
 //!   NSDI 2013.) A token that is gone for any other reason costs one fill.
+//! - **Lag.** A commit of another node is known here before that node's work in Redis is done.
+//!   Until it is, the lists that it concerns are not read ([`lag`]).
 //!
 //! Pushes reach only lists that exist and never touch a list's time to live.
 //!
@@ -30,6 +33,7 @@ mod connection;
 mod counts;
 mod guard;
 mod keys;
+mod lag;
 mod lists;
 mod scan;
 mod scripts;
@@ -63,10 +67,31 @@ pub use tokens::{Taken, TokenAsk};
 use self::breaker::Breaker;
 use self::calls::IN_FLIGHT;
 use self::connection::Server;
-use self::guard::Guard;
+use self::guard::{Dirt, Guard};
+use self::lag::Lag;
 use self::scripts::Scripts;
 use crate::config::Config;
-use crate::store::Db;
+use crate::store::{Conn, Db, StoreError, nodes};
+
+/// Tells other nodes of a new epoch, in the transaction that advances it.
+pub type EpochHerald =
+    Arc<dyn Fn(&mut Conn<'_>, i64) -> Result<(), StoreError> + Send + Sync + 'static>;
+
+/// The node that a tier belongs to.
+#[derive(Clone)]
+pub struct Owner {
+    /// Its name.
+    pub node: i64,
+    /// How the others hear of a new epoch.
+    pub herald: EpochHerald,
+}
+
+impl Owner {
+    /// The one process on its database, which has nobody to tell.
+    pub fn nameless() -> Owner {
+        Owner { node: nodes::NAMELESS, herald: Arc::new(|_, _| Ok(())) }
+    }
+}
 
 /// How to reach Redis, and the limits.
 #[derive(Debug, Clone)]
@@ -120,6 +145,9 @@ pub struct RedisTier {
 
 pub(super) struct Shared {
     config: RedisConfig,
+    /// The node whose tier this is.
+    me: i64,
+    herald: EpochHerald,
     /// `None`: not configured, so down for good.
     server: Option<Server>,
     /// `None`: a command beside the service, which leaves epoch and dirty flag alone.
@@ -127,6 +155,7 @@ pub(super) struct Shared {
     scripts: Scripts,
     breaker: Mutex<Breaker<MultiplexedConnection>>,
     guard: Guard,
+    lag: Lag,
     reads: Semaphore,
     mutations: Semaphore,
     /// The newest epoch that this process knows of.
@@ -143,8 +172,8 @@ impl RedisTier {
     ///
     /// # Errors
     /// When the URL is of no known form.
-    pub fn start(config: RedisConfig, db: Db) -> anyhow::Result<RedisTier> {
-        Self::launch(config, Some(db))
+    pub fn start(config: RedisConfig, db: Db, owner: Owner) -> anyhow::Result<RedisTier> {
+        Self::launch(config, Some(db), owner)
     }
 
     /// Whether the settings can be used at all, without connecting.
@@ -165,17 +194,22 @@ impl RedisTier {
     /// # Errors
     /// As [`RedisTier::start`].
     pub fn inspector(config: RedisConfig) -> anyhow::Result<RedisTier> {
-        Self::launch(config, None)
+        Self::launch(config, None, Owner::nameless())
     }
 
     /// No Redis: the same as one that is always down.
     pub fn disabled() -> RedisTier {
-        RedisTier { shared: Arc::new(Shared::new(RedisConfig::new(""), None, None)) }
+        Self::disabled_on(Owner::nameless())
     }
 
-    fn launch(config: RedisConfig, db: Option<Db>) -> anyhow::Result<RedisTier> {
+    /// The same for a node with a name.
+    pub fn disabled_on(owner: Owner) -> RedisTier {
+        RedisTier { shared: Arc::new(Shared::new(RedisConfig::new(""), None, None, owner)) }
+    }
+
+    fn launch(config: RedisConfig, db: Option<Db>, owner: Owner) -> anyhow::Result<RedisTier> {
         let server = Self::server(&config)?;
-        let shared = Arc::new(Shared::new(config, Some(server), db));
+        let shared = Arc::new(Shared::new(config, Some(server), db, owner));
         metrics::gauge!("roost_redis_up").set(0.0);
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
         Ok(RedisTier { shared })
@@ -190,6 +224,28 @@ impl RedisTier {
     /// deletes lists instead of extending them.
     pub fn epoch(&self) -> i64 {
         self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    /// Makes an epoch known that the database has given to another node: what was read under an
+    /// older one is void.
+    pub fn learn_epoch(&self, epoch: i64) {
+        self.shared.learn_epoch(epoch);
+    }
+
+    /// Whether there is a Redis that is to follow the commits of this node.
+    pub fn is_configured(&self) -> bool {
+        self.shared.server.is_some()
+    }
+
+    /// Forgets that this node is marked as dirty: its row was removed by another node that took
+    /// it for dead. The next writer marks again.
+    pub fn unmark(&self) {
+        self.shared.guard.know(Dirt::Unknown);
+    }
+
+    /// Waits for the writes under way now: Redis has followed them then, or the tier is down.
+    pub async fn settled(&self) {
+        drop(self.shared.guard.alone().await);
     }
 
     /// Whether reads go to Redis now.
@@ -218,14 +274,18 @@ impl RedisTier {
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 impl Shared {
-    fn new(config: RedisConfig, server: Option<Server>, db: Option<Db>) -> Shared {
+    fn new(config: RedisConfig, server: Option<Server>, db: Option<Db>, owner: Owner) -> Shared {
+        let Owner { node: me, herald } = owner;
         Shared {
             config,
+            me,
+            herald,
             server,
             db,
             scripts: Scripts::new(),
             breaker: Mutex::new(Breaker::new()),
             guard: Guard::new(),
+            lag: Lag::none(),
             reads: Semaphore::new(IN_FLIGHT),
             mutations: Semaphore::new(IN_FLIGHT),
             epoch: AtomicI64::new(0),

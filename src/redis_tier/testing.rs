@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Cmd, Commands, Connection, FromRedisValue};
 
-use super::{RedisConfig, RedisTier};
-use crate::store::Db;
+use super::{Owner, RedisConfig, RedisTier};
 use crate::store::testing::TestDb;
+use crate::store::{Db, cache_state, nodes};
 
 /// How long a test waits for a state before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -175,7 +175,7 @@ pub(crate) fn config(url: &str) -> RedisConfig {
 
 /// A tier that is up.
 pub(crate) async fn up(config: RedisConfig, db: &Db) -> RedisTier {
-    let tier = RedisTier::start(config, db.clone()).unwrap();
+    let tier = RedisTier::start(config, db.clone(), Owner::nameless()).unwrap();
     assert!(tier.wait_until_up(PATIENCE).await, "the tier comes up");
     tier
 }
@@ -190,6 +190,18 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The cache state in the database.
-pub(crate) fn state(test: &TestDb) -> crate::store::cache_state::CacheState {
-    test.db.read_blocking(|conn| Ok(crate::store::cache_state::state(conn)?)).unwrap()
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheState {
+    pub(crate) epoch: i64,
+    pub(crate) dirty: bool,
+}
+
+/// The epoch, and whether the nameless node is dirty.
+pub(crate) fn state(test: &TestDb) -> CacheState {
+    test.db
+        .read_blocking(|conn| {
+            let dirty = nodes::is_dirty(conn, nodes::NAMELESS)?;
+            Ok(CacheState { epoch: cache_state::epoch(conn)?, dirty })
+        })
+        .unwrap()
 }

@@ -12,7 +12,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use super::Shared;
 use super::connection::{self, Greeting};
 use super::guard::Dirt;
-use crate::store::cache_state;
+use crate::store::{cache_state, nodes};
 
 /// What the background task remembers.
 struct Upkeep {
@@ -51,6 +51,7 @@ impl Upkeep {
     async fn tick(&mut self, shared: &Arc<Shared>) {
         if shared.breaker.lock().is_up() {
             self.check(shared).await;
+            shared.look_at_lag().await;
             self.clean_when_quiet(shared).await;
         } else if let Err(error) = self.climb(shared).await {
             if !self.reported {
@@ -125,11 +126,13 @@ impl Shared {
     /// Looks at what the last run has left behind.
     async fn recover(&self) -> anyhow::Result<()> {
         let Some(db) = &self.db else { return Ok(()) };
-        let found = db.write("cache.recover", |conn| Ok(cache_state::recover(conn)?)).await?;
-        self.learn_epoch(found.epoch);
-        if found.dirty {
+        let me = self.me;
+        let recovered = db.write("cache.recover", move |conn| Ok(cache_state::recover(conn, me)?));
+        let (epoch, was_dirty) = recovered.await?;
+        self.learn_epoch(epoch);
+        if was_dirty {
             self.guard.know(Dirt::Dirty);
-            tracing::info!(epoch = found.epoch, "the last run ended in the middle: Redis is void");
+            tracing::info!(epoch, "the last run ended in the middle: Redis is void");
         }
         Ok(())
     }
@@ -138,8 +141,13 @@ impl Shared {
     async fn settle(&self) -> anyhow::Result<()> {
         let Some(mark) = self.breaker.lock().unsettled() else { return Ok(()) };
         if let Some(db) = &self.db {
+            let herald = self.herald.clone();
             let epoch = db
-                .write("cache.advance_epoch", |conn| Ok(cache_state::advance_epoch(conn)?))
+                .write("cache.advance_epoch", move |conn| {
+                    let epoch = cache_state::advance_epoch(conn)?;
+                    herald(conn, epoch)?;
+                    Ok(epoch)
+                })
                 .await
                 .context("advancing the cache epoch")?;
             self.learn_epoch(epoch);
@@ -183,7 +191,8 @@ impl Shared {
         }
         // First: should the answer be lost, the next writer marks again.
         self.guard.know(Dirt::Unknown);
-        match db.write("cache.clean", |conn| Ok(cache_state::clear_dirty(conn)?)).await {
+        let me = self.me;
+        match db.write("cache.clean", move |conn| Ok(nodes::clear_dirty(conn, me)?)).await {
             Ok(()) => self.guard.know(Dirt::Clean),
             Err(error) => tracing::debug!(%error, "the cache state stays dirty for now"),
         }

@@ -239,9 +239,8 @@ pub fn finish(conn: &mut Conn<'_>) -> QueryResult<()> {
     let clock = diesel::sql_query("UPDATE timeline_clock SET last_at = $1 WHERE last_at < $1")
         .bind::<BigInt, _>(last);
     on!(conn, |c| clock.execute(c))?;
-    let epoch = diesel::sql_query("UPDATE cache_state SET epoch = epoch + 1, dirty = TRUE");
-    on!(conn, |c| epoch.execute(c))?;
-    Ok(())
+    super::cache_state::advance_epoch(conn)?;
+    super::nodes::mark_dirty(conn, super::nodes::NAMELESS)
 }
 
 /// Makes new ids of a table come after those that were given. SQLite does so by itself.

@@ -49,6 +49,13 @@ pub fn reserve(conn: &mut Conn<'_>, now: Timestamp, count: usize) -> QueryResult
     Ok(Moments { next: last - count + 1, last })
 }
 
+/// The latest moment that a committed transaction has reserved.
+pub fn last(conn: &mut Conn<'_>) -> QueryResult<Timestamp> {
+    let query = diesel::sql_query("SELECT last_at FROM timeline_clock WHERE shard = 0");
+    let row: LastAt = on!(conn, |c| query.get_result(c))?;
+    Ok(row.last_at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +75,7 @@ mod tests {
             assert_eq!(stepped_back.take(), Timestamp(1_001));
             assert_eq!(stepped_back.take(), Timestamp(1_002));
             assert_eq!(at(5_000, 1).take(), Timestamp(5_000));
+            assert_eq!(test.db.read_blocking(|conn| Ok(last(conn)?)).unwrap(), Timestamp(5_000));
         }
     }
 }

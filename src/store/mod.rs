@@ -26,6 +26,7 @@ pub mod locks;
 mod manager;
 pub mod migrations;
 pub mod newsfeeds;
+pub mod nodes;
 pub mod notifications;
 pub mod outbox;
 mod pool;

@@ -150,6 +150,12 @@ diesel::table! {
     cache_state (id) {
         id -> BigInt,
         epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    nodes (id) {
+        id -> BigInt,
         dirty -> Bool,
     }
 }
@@ -180,5 +186,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     fanout_tasks,
     timeline_clock,
     cache_state,
+    nodes,
     idempotency_keys,
 );

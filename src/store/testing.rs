@@ -12,6 +12,8 @@ use super::{Db, DbConfig, migrations};
 pub(crate) struct TestDb {
     pub(crate) name: &'static str,
     pub(crate) db: Db,
+    /// How it was opened.
+    pub(crate) config: DbConfig,
     /// The folder of a SQLite file, or the admin URL and name of a Postgres database.
     place: Place,
 }
@@ -65,7 +67,14 @@ fn open(name: &'static str, url: String, place: Place) -> TestDb {
     };
     migrations::run(&config).expect("migrations run");
     let db = Db::open(&config).expect("a valid URL");
-    TestDb { name, db, place }
+    TestDb { name, db, config, place }
+}
+
+impl TestDb {
+    /// A session of the test's own, on Postgres.
+    pub(crate) fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.config.url).expect("the test server answers")
+    }
 }
 
 impl Drop for TestDb {

@@ -44,6 +44,8 @@ pub(super) struct TimelineActor {
     limit: usize,
     source: Arc<dyn TimelineSource>,
     window: Option<Window>,
+    /// The epoch that the window was loaded from Redis under; `None`: not from there.
+    epoch: Option<i64>,
     failed: Option<(Instant, TimelineError)>,
     gauge: Arc<Gauge>,
     total: Total,
@@ -83,8 +85,8 @@ impl TimelineActor {
         gauge: Arc<Gauge>,
         total: Total,
     ) -> Self {
-        let (window, failed, followers) = (None, None, Vec::new());
-        TimelineActor { key, limit, source, window, failed, gauge, total, followers }
+        let (window, epoch, failed, followers) = (None, None, None, Vec::new());
+        TimelineActor { key, limit, source, window, epoch, failed, gauge, total, followers }
     }
 
     /// Drops what must not be served any more. Streams that may have missed an entry end: their
@@ -93,6 +95,10 @@ impl TimelineActor {
         if self.gauge.stale.swap(false, Ordering::AcqRel) {
             self.set(None);
             self.keep_followers(|_| false);
+        }
+        // The streams have had every entry from its writer, and go on.
+        if self.epoch.is_some_and(|epoch| epoch < self.source.epoch()) {
+            self.set(None);
         }
     }
 
@@ -119,6 +125,9 @@ impl TimelineActor {
     }
 
     fn set(&mut self, window: Option<Window>) {
+        if window.is_none() {
+            self.epoch = None;
+        }
         self.window = window;
         self.account();
     }
@@ -145,7 +154,8 @@ impl TimelineActor {
         .into_actor(self)
     }
 
-    fn loaded(&mut self, result: Result<Loaded, StoreError>, read: Read) {
+    /// `epoch`: the source's before the load.
+    fn loaded(&mut self, result: Result<Loaded, StoreError>, epoch: i64, read: Read) {
         match result {
             Ok(loaded) => {
                 metrics::counter!("roost_timeline_loads_total", "source" => loaded.from.label())
@@ -154,6 +164,7 @@ impl TimelineActor {
                 let found = window.find(read.range, read.want);
                 self.failed = None;
                 self.set(Some(window));
+                self.epoch = (loaded.from == LoadedFrom::Redis).then_some(epoch);
                 self.answer(read, found, loaded.from);
             }
             Err(error) => {
@@ -199,7 +210,8 @@ impl Handler<Read> for TimelineActor {
         }
         // `wait` holds back every later message until the load is done: single flight, and no
         // push can be overtaken by an older load.
-        ctx.wait(self.load().map(move |result, actor, _| actor.loaded(result, read)));
+        let epoch = self.source.epoch();
+        ctx.wait(self.load().map(move |result, actor, _| actor.loaded(result, epoch, read)));
     }
 }
 

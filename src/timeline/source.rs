@@ -41,6 +41,12 @@ impl LoadedFrom {
 
 /// What a timeline actor loads from.
 pub trait TimelineSource: Send + Sync + 'static {
+    /// The epoch of what is loaded from Redis now. What was loaded from there under an older one
+    /// is void: a commit may be missing in it.
+    fn epoch(&self) -> i64 {
+        0
+    }
+
     /// The newest `limit` entries.
     fn load(
         &self,
@@ -145,6 +151,7 @@ impl TieredSource {
         let epoch = self.redis.epoch();
         let Some(list) = self.redis.load(list_key, epoch, limit).await else { return Ok(None) };
         let now = self.store.head(key, 1).await?;
+        self.redis.learn_epoch(now.epoch);
         if now.epoch != epoch || now.entries.first() != list.entries.first() {
             self.redis.drop_list(list_key).await;
             return Ok(None);
@@ -177,6 +184,10 @@ impl TieredSource {
 }
 
 impl TimelineSource for TieredSource {
+    fn epoch(&self) -> i64 {
+        self.redis.epoch()
+    }
+
     fn load(
         &self,
         key: TimelineKey,

@@ -9,7 +9,8 @@ on_every_setup! {
 }
 
 /// Calls that do not come from requests.
-const BACKGROUND: [&str; 5] = [
+const BACKGROUND: [&str; 6] = [
+    "query=\"bus.",
     "query=\"cache.",
     "query=\"writer.backlog",
     "query=\"housekeeping",

@@ -27,6 +27,7 @@ mod idempotency;
 mod identifiers;
 mod likes;
 mod newsfeeds;
+mod nodes;
 mod notifications;
 mod operations;
 mod pages;

@@ -22,7 +22,7 @@ const STREAM: &str = "/api/newsfeeds/stream/";
 const SOON: Duration = Duration::from_secs(10);
 
 /// An open stream: its lines come through a channel, so that waiting for one has an end.
-struct Stream {
+pub struct Stream {
     lines: Receiver<String>,
 }
 
@@ -35,8 +35,9 @@ struct Event {
 }
 
 impl Stream {
+    /// Opens it.
     #[track_caller]
-    fn open(client: &Client, last_event_id: Option<&str>) -> Self {
+    pub fn open(client: &Client, last_event_id: Option<&str>) -> Self {
         let mut request = client.request("GET", STREAM).header("Accept", "text/event-stream");
         if let Some(last) = last_event_id {
             request = request.header("Last-Event-ID", last);
@@ -88,7 +89,7 @@ impl Stream {
 
     /// The next feed entry: its id and its data.
     #[track_caller]
-    fn next(&self) -> (String, Value) {
+    pub fn next(&self) -> (String, Value) {
         loop {
             let event = self.event().expect("the stream goes on");
             if event.data.is_empty() {

@@ -69,7 +69,7 @@ impl Audience for Recorder {
         self.told.lock().push(effects.clone());
     }
 
-    fn tell_outside<'a>(&'a self, _: &'a Effects) -> BoxFuture<'a, ()> {
+    fn tell_outside<'a>(&'a self, _: &'a Effects, _: Option<u64>) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::redis_tier::testing::{state, until};
-use crate::store::{StoreError, cache_state};
+use crate::store::{StoreError, nodes};
 
 /// Commits something with a permit, as a writer does.
 async fn commit(room: &Room) -> crate::redis_tier::WritePermit {
@@ -104,7 +104,7 @@ async fn a_busy_period_marks_once() {
     let room = Room::open().await;
     let held = commit(&room).await;
     // Were there a second statement, it would set the flag again.
-    room.test.db.write_blocking(|conn| Ok(cache_state::clear_dirty(conn)?)).unwrap();
+    room.test.db.write_blocking(|conn| Ok(nodes::clear_dirty(conn, nodes::NAMELESS)?)).unwrap();
     commit(&room).await.done();
     assert!(!state(&room.test).dirty);
     held.done();

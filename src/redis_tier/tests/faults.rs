@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::redis_tier::testing::{PATIENCE, PrivateRedis, until};
-use crate::redis_tier::{RedisConfig, TierError};
+use crate::redis_tier::{Owner, RedisConfig, TierError};
 
 /// A tier on a server of its own, with a deadline that a frozen server exceeds soon.
 async fn own_server() -> (PrivateRedis, TestDb, RedisTier) {
@@ -223,8 +223,10 @@ async fn a_start_does_not_wait_for_a_server_that_is_not_there() {
     let test = sqlite();
     let started = Instant::now();
     let config = testing::config("redis+unix:///nonexistent/redis.sock");
-    let tier = RedisTier::start(config, test.db.clone()).unwrap();
+    let tier = RedisTier::start(config, test.db.clone(), Owner::nameless()).unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(tier.load(feed(1), 1, LIMIT).await, None);
-    assert!(RedisTier::start(testing::config("nonsense"), test.db.clone()).is_err());
+    assert!(
+        RedisTier::start(testing::config("nonsense"), test.db.clone(), Owner::nameless()).is_err()
+    );
 }

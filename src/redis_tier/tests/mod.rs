@@ -4,6 +4,7 @@ mod counts;
 mod epochs;
 mod faults;
 mod fences;
+mod lag;
 mod lists;
 mod surprises;
 

@@ -3,7 +3,7 @@
 use super::super::{EntryStore, TieredSource};
 use super::*;
 use crate::redis_tier::testing::{PATIENCE, TestRedis};
-use crate::redis_tier::{Found, ListKey, RedisConfig, RedisTier};
+use crate::redis_tier::{Found, ListKey, Owner, RedisConfig, RedisTier};
 use crate::store::testing::TestDb;
 use crate::store::{newsfeeds, testing};
 
@@ -64,7 +64,8 @@ async fn nodes(limit: usize) -> Vec<Node> {
         .collect();
     let test = testing::postgres();
     let claim = TestRedis::claim();
-    let redis = RedisTier::start(RedisConfig::new(&claim.url), test.db.clone()).unwrap();
+    let redis =
+        RedisTier::start(RedisConfig::new(&claim.url), test.db.clone(), Owner::nameless()).unwrap();
     assert!(redis.wait_until_up(PATIENCE).await);
     nodes.push(Node { test, redis, _claim: Some(claim), limit });
     nodes
@@ -131,4 +132,31 @@ async fn a_list_that_lags_behind_the_database_is_not_served() {
         assert_eq!(page.entries, entries([2, 1]), "{}", node.test.name);
         assert_eq!(page.from, LoadedFrom::Database);
     }
+}
+
+#[actix_rt::test]
+async fn what_came_from_redis_is_read_again_under_a_new_epoch() {
+    let test = testing::postgres();
+    let claim = TestRedis::claim();
+    let config = crate::redis_tier::testing::config(&claim.url);
+    let redis = RedisTier::start(config, test.db.clone(), Owner::nameless()).unwrap();
+    assert!(redis.wait_until_up(PATIENCE).await);
+    let node = Node { test, redis, _claim: Some(claim), limit: 100 };
+    node.commit(entry(1)).await;
+    node.commit(entry(2)).await;
+    let first = node.timelines();
+    assert_eq!(first.page(HOME, Range::ALL, 10).await.unwrap().from, LoadedFrom::Database);
+
+    // Another process loads the list that the first has stored, into which a gap has come.
+    let second = node.timelines();
+    let row = [(1, entry(3).created_at, entry(3).tweet_id)];
+    node.test.db.write_blocking(|conn| Ok(newsfeeds::insert(conn, &row)?)).unwrap();
+    node.commit(entry(4)).await;
+    let with_gap = second.page(HOME, Range::ALL, 10).await.unwrap();
+    assert_eq!(with_gap.entries, [entry(4), entry(2), entry(1)], "what the epoch is there for");
+    node.redis.learn_epoch(node.redis.epoch() + 1);
+    let whole = second.page(HOME, Range::ALL, 10).await.unwrap();
+    assert_eq!(whole.entries, [entry(4), entry(3), entry(2), entry(1)]);
+    let warm = first.page(HOME, Range::ALL, 10).await.unwrap();
+    assert_eq!(warm.from, LoadedFrom::Memory, "the database's word stays");
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use diesel::PgConnection;
 use tempfile::TempDir;
 
 use super::client::Client;
 use super::database::Database;
+use super::node::Node;
 use super::process::{Process, roost_command, tail};
 use super::redis_tier::RedisTier;
 use super::{Setup, Value, json};
@@ -180,6 +184,39 @@ impl App {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Starts another node on the same database, Redis and folder of photos.
+    pub fn another_node(&self) -> Node {
+        self.another_node_without("")
+    }
+
+    /// The same without one of the variables of the environment.
+    pub fn another_node_without(&self, variable: &str) -> Node {
+        static LAST: AtomicUsize = AtomicUsize::new(1);
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut environment = self.environment.clone();
+        environment.retain(|(name, _)| name != variable);
+        Node::start(&environment, self.folder.path().join(format!("node{number}.log")))
+    }
+
+    /// A session of the test's own on PostgreSQL, which lasts as long as the value.
+    pub fn session(&self) -> PgConnection {
+        self.database.session()
+    }
+
+    /// Runs a command of the binary on the app's data; what it printed and how it ended.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        roost_command().args(arguments).envs(environment).output().expect("run roost")
+    }
+
+    /// Fails unless `roost check` finds everything in order.
+    #[track_caller]
+    pub fn assert_check_passes(&self) {
+        let Output { status, stdout, stderr } = self.run(&["check"]);
+        let (said, log) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "roost check: {status}\n{said}\n{log}");
+    }
+
     /// What the server has logged so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
@@ -226,11 +263,7 @@ impl App {
 
     /// The current value of a Prometheus gauge or counter without labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.anonymous().get("/metrics").text();
-        let mut samples = text.lines().filter_map(|line| line.split_once(' '));
-        samples
-            .find(|(sample, _)| *sample == name)
-            .map(|(_, value)| value.parse().expect("a number"))
+        metric_in(&self.anonymous().get("/metrics").text(), name)
     }
 
     /// Waits until nothing is left to deliver: every fan-out and notification is done.
@@ -273,6 +306,12 @@ impl Drop for App {
             eprintln!("--- the end of the server's log ---\n{}", tail(&self.log()));
         }
     }
+}
+
+/// The value of a sample without labels in Prometheus text.
+pub(super) fn metric_in(text: &str, name: &str) -> Option<f64> {
+    let mut samples = text.lines().filter_map(|line| line.split_once(' '));
+    samples.find(|(sample, _)| *sample == name).map(|(_, value)| value.parse().expect("a number"))
 }
 
 /// The ids of list items, in order; `field` names the way to it, such as `tweet.id`.

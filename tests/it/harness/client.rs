@@ -55,6 +55,13 @@ impl Client {
         other
     }
 
+    /// The same person in front of another server, with what they hold now.
+    pub(super) fn before(&self, base: Arc<RwLock<String>>) -> Self {
+        let jar = Mutex::new(self.jar.lock().unwrap().clone());
+        let (username, authorization) = (self.username.clone(), self.authorization.clone());
+        Self { id: self.id, username, base, jar, authorization }
+    }
+
     /// The value of a cookie in the jar.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar.lock().unwrap().get(name).cloned()

@@ -100,6 +100,14 @@ impl Database {
         }
     }
 
+    /// A session on PostgreSQL.
+    pub fn session(&self) -> PgConnection {
+        match self.connect() {
+            Link::Postgres(link) => link,
+            Link::Sqlite(_) => panic!("SQLite has no sessions"),
+        }
+    }
+
     fn connect(&self) -> Link {
         match self {
             Self::Sqlite { folder } => {
