@@ -76,6 +76,16 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     pub keep_tasks_s: u64,
 
+    /// Entries kept of each feed in the database, at least ROOST_LIST_LIMIT; 0: all
+    #[arg(long, env = "ROOST_FEED_RETENTION", default_value_t = 0, value_name = "ENTRIES",
+          value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    pub feed_retention: u64,
+
+    /// How long after one trimming of the feeds has ended the next one begins, in seconds
+    #[arg(long, env = "ROOST_TRIM_EVERY_S", default_value_t = 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub trim_every_s: u64,
+
     /// Length of a user name
     #[arg(long, env = "ROOST_USERNAME_LENGTH", default_value = "3..20", value_name = "MIN..MAX")]
     pub username_length: Length,
@@ -120,6 +130,27 @@ pub struct Config {
     /// What to log: a level, or levels by module: warn,roost::fanout=debug
     #[arg(long, env = "ROOST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+impl Config {
+    /// Entries kept of each feed; `None`: all.
+    pub fn retention(&self) -> Option<u64> {
+        (self.feed_retention > 0).then_some(self.feed_retention)
+    }
+
+    /// What one setting alone cannot tell.
+    ///
+    /// # Errors
+    /// When settings contradict each other; the text names them.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let list_limit = u64::from(self.list_limit);
+        // What is cached of a feed must be there in the database.
+        anyhow::ensure!(
+            self.retention().is_none_or(|keep| keep >= list_limit),
+            "ROOST_FEED_RETENTION must be 0 or at least ROOST_LIST_LIMIT ({list_limit})"
+        );
+        Ok(())
+    }
 }
 
 /// Where data lives; shared by every command.

@@ -85,6 +85,7 @@ impl Parts {
     /// # Errors
     /// The first that cannot.
     pub fn check(config: &Config) -> anyhow::Result<()> {
+        config.check()?;
         config.storage.database().engine()?;
         TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
         Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
@@ -137,6 +138,7 @@ impl Parts {
             WriterConfig {
                 backfill: config.backfill,
                 remove_on_unfollow: config.remove_on_unfollow.is_on(),
+                retention: config.retention(),
             },
             redis.clone(),
             publisher,

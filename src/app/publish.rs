@@ -102,7 +102,15 @@ impl Audience for Publisher {
             if let Some(number) = number {
                 self.redis.follow(number).await;
             }
-            self.media.discard(&effects.orphaned_media).await;
+        })
+    }
+
+    fn discard<'a>(&'a self, urls: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            for url in urls {
+                self.media.delete(url).await.map_err(|error| error.to_string())?;
+            }
+            Ok(())
         })
     }
 

@@ -119,15 +119,21 @@ fn bind_metrics(
     handle: web::Data<PrometheusHandle>,
 ) -> anyhow::Result<Server> {
     let db = web::Data::new(parts.db.clone());
+    let timelines = web::Data::new(parts.timelines.clone());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(handle.clone())
             .app_data(db.clone())
+            .app_data(timelines.clone())
             .configure(http::operations::configure_metrics)
+            .configure(http::debug::configure)
     })
     .workers(1)
     .disable_signals()
     .bind(listen)
     .with_context(|| format!("cannot listen on {listen}"))?;
+    for address in server.addrs() {
+        tracing::info!(%address, "metrics");
+    }
     Ok(server.run())
 }

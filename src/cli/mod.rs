@@ -8,6 +8,7 @@ pub mod rebuild;
 mod redis;
 pub mod seed;
 mod user;
+mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,6 +79,13 @@ enum Command {
     /// service first to move for good. Photos are files and are not touched. Exit status: 0 for
     /// a copy without differences, 1 with some, 2 when it failed.
     Copy(copy::Args),
+    /// Explain why a tweet is, or is not, in somebody's feed
+    ///
+    /// Says what the database, Redis and, with --node, the memory of a running node hold of it,
+    /// and what has become of the tasks that deliver or remove it. Only reads, and may run beside
+    /// the service. Exit status: 0 when the tweet is in the feed, 1 when it is not, 2 when that
+    /// could not be told.
+    Why(why::Args),
 }
 
 /// What a command has to say in the end: 0 for well.
@@ -89,7 +97,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return refuse(&error),
     };
-    let failed = if matches!(command, Command::Check(_) | Command::Copy(_)) { 2 } else { 1 };
+    let says_more = matches!(command, Command::Check(_) | Command::Copy(_) | Command::Why(_));
+    let failed = if says_more { 2 } else { 1 };
     match execute(command) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -114,6 +123,7 @@ fn execute(command: Command) -> anyhow::Result<Status> {
         Command::Rebuild(args) => rebuild::run(&args).map(|()| 0),
         Command::User(args) => user::run(&args).map(|()| 0),
         Command::Copy(args) => copy::run(&args),
+        Command::Why(args) => why::run(&args),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::core::Core;
+use super::core::{Core, Discard, Worked};
 use super::ops::{Op, Outcome, WriteError};
 
 /// Operations that may wait; more are refused at once.
@@ -71,8 +71,13 @@ impl WriterActor {
         let tasks = if self.stopping.is_some() { Tasks::None } else { self.tasks };
         if self.waiting.is_empty() && tasks == Tasks::None {
             if let Some(done) = self.stopping.take() {
-                let _ = done.send(());
-                ctx.stop();
+                self.busy = true;
+                let core = self.core.clone();
+                let told = async move { core.outside_done().await };
+                ctx.spawn(told.into_actor(self).map(|(), _, ctx| {
+                    let _ = done.send(());
+                    ctx.stop();
+                }));
             }
             return;
         }
@@ -81,31 +86,61 @@ impl WriterActor {
         let group: Vec<(Op, Reply)> = self.waiting.drain(..size).collect();
         metrics::gauge!("roost_writer_queue").set(self.waiting.len() as f64);
         let cycle = cycle(self.core.clone(), group, tasks);
-        ctx.spawn(cycle.into_actor(self).map(|tasks, actor, ctx| {
+        ctx.spawn(cycle.into_actor(self).map(|(tasks, discards), actor, ctx| {
             actor.busy = false;
             actor.tasks = tasks;
+            discards.into_iter().for_each(|discard| actor.discard(discard, ctx));
             actor.go_on(ctx);
         }));
+    }
+
+    /// Deletes photos beside the cycles, and looks at the task that waited for it.
+    fn discard(&mut self, discard: Discard, ctx: &mut Context<Self>) {
+        let core = self.core.clone();
+        let work = async move { core.discard(discard).await };
+        ctx.spawn(work.into_actor(self).map(|(), actor, ctx| {
+            if actor.tasks == Tasks::None {
+                actor.tasks = Tasks::Look;
+            }
+            actor.go_on(ctx);
+        }));
+    }
+
+    /// Looks for tasks that nobody has told of. While there is work, only at its age.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if !self.busy && self.tasks == Tasks::None {
+            self.tasks = Tasks::Look;
+            self.go_on(ctx);
+            return;
+        }
+        let core = self.core.clone();
+        let work = async move {
+            if let Err(error) = core.refresh_ages().await {
+                tracing::warn!(%error, "the age of the backlog is not known");
+            }
+        };
+        ctx.spawn(work.into_actor(self));
     }
 }
 
 /// One group, then one round of the tasks: a post waits for one round at most.
-async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> Tasks {
+async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> (Tasks, Vec<Discard>) {
     let had_ops = !group.is_empty();
     if had_ops {
         commit(&core, group).await;
     }
     let result = match tasks {
-        Tasks::Look if !had_ops => core.look_at_backlog().await,
-        _ => core.work_round().await,
+        Tasks::Look if !had_ops => {
+            core.look_at_backlog().await.map(|more| Worked { more, ..Worked::default() })
+        }
+        _ => core.work_round(had_ops).await,
     };
     match result {
-        Ok(true) => Tasks::Some,
-        Ok(false) => Tasks::None,
+        Ok(Worked { more, discards }) => (if more { Tasks::Some } else { Tasks::None }, discards),
         Err(error) => {
             // Tried again at the next look; the tasks are where they were.
             tracing::warn!(%error, "a round of the fan-out failed");
-            Tasks::None
+            (Tasks::None, Vec::new())
         }
     }
 }
@@ -126,12 +161,7 @@ impl Actor for WriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_EVERY, |actor, ctx| {
-            if !actor.busy && actor.tasks == Tasks::None {
-                actor.tasks = Tasks::Look;
-                actor.go_on(ctx);
-            }
-        });
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| actor.look(ctx));
         self.go_on(ctx);
     }
 }

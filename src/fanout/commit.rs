@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use diesel::QueryResult;
 
-use super::effects::{Effects, Removed};
+use super::effects::{Effects, Finished, Removed};
 use super::ops::{Op, Outcome};
 use super::posts::PostGroup;
-use super::steps::Pace;
+use super::rounds::Pace;
 use crate::store::tasks::{self, NewTask, TaskKind};
 use crate::store::{Conn, StoreError, clock, friendships, newsfeeds, tweets};
 use crate::time::Timestamp;
-use crate::timeline::TimelineKey;
+use crate::timeline::{Range, TimelineKey};
 
 /// The writer's settings.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct WriterConfig {
     pub backfill: u32,
     /// Whether an unfollow removes the author's tweets from the feed.
     pub remove_on_unfollow: bool,
+    /// Entries kept of each feed; `None`: all. No fewer than are cached of a timeline.
+    pub retention: Option<u64>,
 }
 
 /// Carries out `ops` as if one after another: each has its moment, in the order of `ops`.
@@ -45,7 +47,7 @@ pub(super) fn commit(
             Op::Delete { user_id, tweet_id } => {
                 delete(conn, *user_id, *tweet_id, at, &mut effects)?
             }
-            Op::Follow { from, to } => follow(conn, config, *from, *to, at, &mut effects)?,
+            Op::Follow { from, to } => follow(conn, (config, pace), *from, *to, at, &mut effects)?,
             Op::Unfollow { from, to } => {
                 let sweep_rows = config.remove_on_unfollow.then_some(pace.sweep_rows);
                 unfollow(conn, sweep_rows, *from, *to, at, &mut effects)?
@@ -77,14 +79,8 @@ fn delete(
         return Ok(Outcome::Forbidden);
     }
     tweets::bury(conn, tweet_id, tweet, at)?;
-    if tasks::cancel_delivery(conn, tweet_id, at)? {
-        effects.finished.push(super::effects::Finished {
-            task_id: 0,
-            kind: TaskKind::Deliver,
-            tweet_id,
-            rows: 0,
-            added_at: tweet.created_at,
-        });
+    if let Some(task) = tasks::cancel_delivery(conn, tweet_id, at)? {
+        effects.finished.push(Finished::cancelled(&task));
     }
     // To the last follower, however far the delivery had come: who followed meanwhile has the
     // tweet from the back-fill.
@@ -102,7 +98,7 @@ fn delete(
 
 fn follow(
     conn: &mut Conn<'_>,
-    config: WriterConfig,
+    writer: (WriterConfig, Pace),
     from: i64,
     to: i64,
     at: Timestamp,
@@ -112,22 +108,32 @@ fn follow(
         return Ok(Outcome::Followed(false));
     }
     effects.friendships.push((from, to));
-    if config.backfill > 0 {
-        if tasks::sweep_pending(conn, from, to, i64::MAX)? {
-            // An earlier unfollow is still being swept: what were put in now would go again.
-            let task = NewTask {
-                author_id: to,
-                reader_id: from,
-                until_key: at.micros(),
-                ..NewTask::default()
-            };
-            tasks::add(conn, TaskKind::Backfill, &[task], at)?;
-            effects.tasks_added += 1;
-        } else if newsfeeds::backfill(conn, from, to, at, config.backfill)? > 0 {
-            effects.changed.push(TimelineKey::Home(from));
-        }
+    let (WriterConfig { backfill, .. }, pace) = writer;
+    if backfill == 0 {
+        return Ok(Outcome::Followed(true));
+    }
+    // An earlier unfollow may still be swept: what were put in now would go again.
+    let swept = tasks::sweep_pending(conn, from, to, i64::MAX)?;
+    if !swept && newsfeeds::backfill(conn, from, to, at, backfill.min(pace.backfill_rows))? > 0 {
+        effects.changed.push(TimelineKey::Home(from));
+    }
+    if swept || backfill > pace.backfill_rows && has_more(conn, to, at, pace.backfill_rows)? {
+        let task = NewTask {
+            author_id: to,
+            reader_id: from,
+            until_key: at.micros(),
+            ..NewTask::default()
+        };
+        tasks::add(conn, TaskKind::Backfill, &[task], at)?;
+        effects.tasks_added += 1;
     }
     Ok(Outcome::Followed(true))
+}
+
+/// Whether the author has more than `count` tweets older than `before`.
+fn has_more(conn: &mut Conn<'_>, author: i64, before: Timestamp, count: u32) -> QueryResult<bool> {
+    let want = count as usize + 1;
+    Ok(tweets::page(conn, author, Range::ALL.below(before), want)?.len() == want)
 }
 
 /// `sweep_rows`: entries that may be looked at right away, if the author's are to go.
@@ -143,21 +149,24 @@ fn unfollow(
         return Ok(Outcome::Unfollowed(false));
     }
     effects.friendships.push((from, to));
-    if let Some(scan) = sweep_rows {
-        let (removed, rest) = newsfeeds::sweep(conn, from, to, at, scan)?;
-        if removed > 0 {
-            effects.changed.push(TimelineKey::Home(from));
-        }
-        if let Some(rest) = rest {
-            let task = NewTask {
-                author_id: to,
-                reader_id: from,
-                progress: rest.micros(),
-                ..NewTask::default()
-            };
-            tasks::add(conn, TaskKind::Sweep, &[task], at)?;
-            effects.tasks_added += 1;
-        }
+    let (removed, rest) = match sweep_rows {
+        Some(scan) => newsfeeds::sweep(conn, from, to, at, scan)?,
+        None => (0, None),
+    };
+    if removed > 0 {
+        effects.changed.push(TimelineKey::Home(from));
     }
+    // Added also when nothing is left to do: it is the record of the unfollow for those who ask
+    // why a tweet is not there.
+    let task = NewTask {
+        author_id: to,
+        reader_id: from,
+        progress: rest.map_or(0, Timestamp::micros),
+        rows_done: removed as i64,
+        finished_at: rest.is_none().then_some(at),
+        ..NewTask::default()
+    };
+    tasks::add(conn, TaskKind::Sweep, &[task], at)?;
+    effects.tasks_added += usize::from(rest.is_some());
     Ok(Outcome::Unfollowed(true))
 }

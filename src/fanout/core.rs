@@ -4,13 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use super::books;
 use super::commit::{WriterConfig, commit};
-use super::effects::{Audience, Effects};
+use super::effects::{Audience, Effects, Orphans};
 use super::ops::{Op, Outcome, WriteError};
-use super::steps::{Pace, Round, round};
-use crate::redis_tier::RedisTier;
-use crate::store::{Db, StoreError};
+use super::rotation::{ROUND_TASKS, Rotation};
+use super::rounds::{Job, Pace, Round, round};
+use super::throttle::Throttle;
+use crate::redis_tier::{RedisTier, WritePermit};
+use crate::store::{Db, StoreError, purge, tasks};
 use crate::time::Clock;
+
+/// Deleted tweets whose photos are being deleted at a time.
+const DISCARDS: usize = 4;
 
 /// The parts of the writer that outlive an actor.
 pub(super) struct Core {
@@ -22,7 +32,17 @@ pub(super) struct Core {
     pub(super) audience: Arc<dyn Audience>,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
     open_tasks: AtomicI64,
-    rotation: AtomicI64,
+    rotation: Mutex<Rotation>,
+    throttle: Mutex<Throttle>,
+    /// The last round failed: the next one gives each step a savepoint.
+    careful: AtomicBool,
+    /// Tasks that failed under an earlier process have been given another chance.
+    revived: AtomicBool,
+    discards: Arc<Semaphore>,
+    /// Turns in a row that moved nothing.
+    idle_turns: AtomicI64,
+    /// What is outside follows the last transaction.
+    outside: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     /// A commit's outcome was unknown: distrust caches once the database answers again.
     suspect: AtomicBool,
 }
@@ -43,7 +63,13 @@ impl Core {
             redis,
             audience,
             open_tasks: AtomicI64::new(0),
-            rotation: AtomicI64::new(0),
+            rotation: Mutex::default(),
+            throttle: Mutex::default(),
+            careful: AtomicBool::new(false),
+            revived: AtomicBool::new(false),
+            discards: Arc::new(Semaphore::new(DISCARDS)),
+            idle_turns: AtomicI64::new(0),
+            outside: tokio::sync::Mutex::default(),
             suspect: AtomicBool::new(false),
         }
     }
@@ -98,63 +124,160 @@ impl Core {
             .await;
         permit.resolve(&result);
         let (outcomes, effects, mut announcement) = self.settle(result)?;
-        self.count(&effects);
+        self.count(&effects, 0);
         self.audience.tell_in_turn(&effects, &mut announcement).await;
         for (place, outcome) in outcomes.into_iter().enumerate() {
             answer(place, Ok(outcome));
         }
         metrics::histogram!("roost_writer_group_size").record(ops.len() as f64);
         metrics::histogram!("roost_writer_commit_seconds").record(started.elapsed().as_secs_f64());
-        self.audience.tell_outside(&effects, announcement.number).await;
-        permit.done();
+        self.tell_outside(Arc::new(effects), announcement.number, permit).await;
         Ok(())
     }
 
-    /// Moves open tasks on by one round. Returns whether there may be more to do.
-    pub(super) async fn work_round(&self) -> Result<bool, StoreError> {
+    /// Lets what is outside follow, in the order of the transactions and one at a time: the
+    /// database may be one transaction ahead, so that neither waits for the other.
+    async fn tell_outside(&self, effects: Arc<Effects>, number: Option<u64>, permit: WritePermit) {
+        let mut under_way = self.outside.lock().await;
+        ended(under_way.take()).await;
+        let audience = self.audience.clone();
+        *under_way = Some(tokio::spawn(async move {
+            audience.tell_outside(&effects, number).await;
+            permit.done();
+        }));
+    }
+
+    /// Waits until everybody has been told of everything.
+    pub(super) async fn outside_done(&self) {
+        ended(self.outside.lock().await.take()).await;
+    }
+
+    /// Moves open tasks on by one round. `hurry`: somebody has just been served, and others may
+    /// come. A round that the database has refused is repeated step by step, so that only the
+    /// task to blame is set back.
+    pub(super) async fn work_round(&self, hurry: bool) -> Result<Worked, StoreError> {
+        self.revive_once().await?;
+        let mut result = self.one_round(hurry).await;
+        if matches!(result, Err(StoreError::Query(_)))
+            && !self.careful.swap(true, Ordering::Relaxed)
+        {
+            result = self.one_round(hurry).await;
+        }
+        let failed = matches!(result, Err(StoreError::Query(_) | StoreError::Unavailable(_)));
+        self.careful.store(failed, Ordering::Relaxed);
+        result
+    }
+
+    async fn one_round(&self, hurry: bool) -> Result<Worked, StoreError> {
         let started = Instant::now();
         let permit = self.redis.begin_write().await;
-        let (clock, config, pace) = (self.clock.clone(), self.config, self.pace);
-        let rotation = self.rotation.load(Ordering::Relaxed);
+        let rotation = *self.rotation.lock();
+        let job = Job {
+            config: self.config,
+            pace: self.pace,
+            rows: self.throttle.lock().rows(self.pace, hurry),
+            now: self.clock.now(),
+            careful: self.careful.load(Ordering::Relaxed),
+            discards: self.discards.available_permits(),
+        };
         let (inside, audience) = (permit.clone(), self.audience.clone());
         let result = self
             .db
             .write("writer.round", move |conn| {
                 inside.mark_dirty(conn)?;
-                let round = round(conn, config, pace, clock.now(), rotation)?;
+                let round = round(conn, &job, rotation)?;
                 let announcement = audience.announce(conn, &round.effects)?;
                 Ok((round, announcement))
             })
             .await;
         permit.resolve(&result);
         let (round, mut announcement) = self.settle(result)?;
-        let Round { effects, rotation, worked } = round;
-        self.rotation.store(rotation, Ordering::Relaxed);
-        if !worked {
-            self.open_tasks.store(0, Ordering::Relaxed);
-        }
+        let Round { effects, rotation, turns, worked, all_done } = round;
+        *self.rotation.lock() = rotation;
         self.audience.tell_in_turn(&effects, &mut announcement).await;
-        self.audience.tell_outside(&effects, announcement.number).await;
-        permit.done();
-        // Last: once the gauge says that nothing is open, everything has been told.
-        self.count(&effects);
-        if worked {
-            metrics::histogram!("roost_fanout_round_seconds")
-                .record(started.elapsed().as_secs_f64());
-            metrics::counter!("roost_fanout_rows_total").increment(effects.rows as u64);
+        let effects = Arc::new(effects);
+        self.tell_outside(effects.clone(), announcement.number, permit).await;
+        if !worked {
+            return self.nothing_moved(turns).await;
         }
-        Ok(worked)
+        self.idle_turns.store(0, Ordering::Relaxed);
+        self.throttle.lock().learn(job.rows, effects.rows, started.elapsed());
+        self.count(&effects, 1);
+        books::round(&effects, started.elapsed());
+        // Cheaper than an empty round, which is a write.
+        let more = !all_done || self.look_at_backlog().await.unwrap_or(true);
+        let discards = effects.orphans.iter().filter_map(|orphans| {
+            let slot = self.discards.clone().try_acquire_owned().ok()?;
+            Some(Discard { orphans: orphans.clone(), slot })
+        });
+        Ok(Worked { more, discards: discards.collect() })
     }
 
-    /// Learns the backlog from the database, for the gauges.
+    /// A round of tasks that all wait for others. Once every open one has had such a turn, it is
+    /// time to do nothing.
+    async fn nothing_moved(&self, turns: usize) -> Result<Worked, StoreError> {
+        let idle = self.idle_turns.fetch_add(turns as i64, Ordering::Relaxed) + turns as i64;
+        let more = turns == ROUND_TASKS && idle <= self.open_tasks.load(Ordering::Relaxed);
+        if !more {
+            self.idle_turns.store(0, Ordering::Relaxed);
+            self.look_at_backlog().await?;
+        }
+        Ok(Worked { more, ..Worked::default() })
+    }
+
+    /// Deletes the photos of a deleted tweet, and then the rows that name them. What fails is
+    /// tried again like any other step of a task.
+    pub(super) async fn discard(&self, job: Discard) {
+        let Discard { orphans: Orphans { task, urls }, slot } = job;
+        let gone = self.audience.discard(&urls).await;
+        let now = self.clock.now();
+        let failed = gone.as_ref().err().cloned();
+        let recorded = self
+            .db
+            .write("writer.photos", move |conn| match &gone {
+                Ok(()) => Ok(purge::photos_are_gone(conn, task.id, task.tweet_id)?),
+                Err(error) => Ok(tasks::set_back(conn, task.id, task.attempts + 1, error, now)?),
+            })
+            .await;
+        if let Some(error) = failed {
+            tracing::warn!(task_id = task.id, error, "photos of a deleted tweet are left");
+        }
+        if let Err(error) = recorded {
+            // The task is still there: it asks again when its time has come.
+            tracing::warn!(task_id = task.id, %error, "deleted photos could not be noted");
+        }
+        drop(slot);
+    }
+
+    /// Learns the backlog from the database, for the gauges. Whether there is one.
     pub(super) async fn look_at_backlog(&self) -> Result<bool, StoreError> {
-        let (open, oldest) =
-            self.db.read("writer.backlog", |conn| Ok(crate::store::tasks::backlog(conn)?)).await?;
-        let age_us = oldest.map_or(0, |at| self.clock.now().micros() - at.micros());
-        metrics::gauge!("roost_fanout_oldest_task_seconds").set(age_us.max(0) as f64 / 1e6);
-        self.open_tasks.store(open, Ordering::Relaxed);
-        metrics::gauge!("roost_fanout_tasks_open").set(open as f64);
-        Ok(open > 0)
+        self.revive_once().await?;
+        // Once the gauge says that nothing is open, everybody has been told.
+        self.outside_done().await;
+        let backlog = self.refresh_ages().await?;
+        self.open_tasks.store(backlog.open, Ordering::Relaxed);
+        books::open_tasks(backlog.open);
+        Ok(backlog.open > 0)
+    }
+
+    /// Gives tasks another chance that failed, or waited for something, under an earlier
+    /// process.
+    async fn revive_once(&self) -> Result<(), StoreError> {
+        if !self.revived.load(Ordering::Relaxed) {
+            let revived = self.db.write("writer.revive", |conn| Ok(tasks::revive(conn)?)).await?;
+            self.revived.store(true, Ordering::Relaxed);
+            if revived > 0 {
+                tracing::info!(tasks = revived, "tasks that were set back are tried again");
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the gauges up to date that tell how old and how healthy the backlog is.
+    pub(super) async fn refresh_ages(&self) -> Result<tasks::Backlog, StoreError> {
+        let backlog = self.db.read("writer.backlog", |conn| Ok(tasks::backlog(conn)?)).await?;
+        books::backlog(&backlog, self.clock.now());
+        Ok(backlog)
     }
 
     /// After an unknown outcome nothing cached is trusted, as soon as the database answers:
@@ -174,22 +297,38 @@ impl Core {
         result
     }
 
-    fn count(&self, effects: &Effects) {
-        let change = effects.tasks_added as i64 - effects.finished.len() as i64;
-        let open = self.open_tasks.fetch_add(change, Ordering::Relaxed) + change;
-        metrics::gauge!("roost_fanout_tasks_open").set(open.max(0) as f64);
-        for task in &effects.finished {
-            let took_us = self.clock.now().micros() - task.added_at.micros();
-            metrics::histogram!("roost_fanout_task_seconds", "kind" => task.kind.label())
-                .record(took_us.max(0) as f64 / 1e6);
-            tracing::info!(
-                task_id = task.task_id,
-                kind = task.kind.label(),
-                tweet_id = task.tweet_id,
-                rows = task.rows,
-                took_ms = took_us / 1_000,
-                "task finished"
-            );
-        }
+    /// Keeps the books. `least`: the gauge does not go below it before the database has been
+    /// asked, since some of what was finished may have been added by others.
+    fn count(&self, effects: &Effects, least: i64) {
+        let before = self.open_tasks.load(Ordering::Relaxed) + effects.tasks_added as i64;
+        let open = (before - effects.finished.len() as i64).max(0);
+        self.open_tasks.store(open, Ordering::Relaxed);
+        books::open_tasks(open.max(least));
+        books::tasks(effects, self.clock.now());
     }
+}
+
+async fn ended(work: Option<JoinHandle<()>>) {
+    if let Some(work) = work
+        && let Err(error) = work.await
+    {
+        // Its permit was dropped, which counts as a loss: Redis is not believed before it has
+        // begun anew.
+        tracing::error!(%error, "telling what is outside has failed");
+    }
+}
+
+/// What a round leaves to be done.
+#[derive(Default)]
+pub(super) struct Worked {
+    /// Whether there may be more for another round.
+    pub(super) more: bool,
+    /// Photos to be deleted, which nobody waits for.
+    pub(super) discards: Vec<Discard>,
+}
+
+/// Photos to be deleted, and the right to do so.
+pub(super) struct Discard {
+    orphans: Orphans,
+    slot: OwnedSemaphorePermit,
 }

@@ -1,9 +1,11 @@
 //! What a committed transaction of the ordered writer means for everything that caches.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::store::tasks::TaskKind;
+use crate::store::tasks::{Task, TaskKind, Work};
 use crate::store::{Conn, StoreError};
 use crate::time::Timestamp;
 use crate::timeline::{Entry, TimelineKey};
@@ -35,10 +37,65 @@ pub struct Finished {
     pub kind: TaskKind,
     /// The tweet, or 0.
     pub tweet_id: i64,
-    /// Rows written over its life.
-    pub rows: i64,
+    /// Rows written and time spent over its life.
+    pub work: Work,
     /// When it was added.
     pub added_at: Timestamp,
+    /// Whether it was ended before its end: the tweet was deleted.
+    pub cancelled: bool,
+}
+
+impl Finished {
+    /// A task that has come to its end.
+    pub(super) fn of(task: &Task, work: Work) -> Finished {
+        Finished {
+            task_id: task.id,
+            kind: task.kind,
+            tweet_id: task.tweet_id,
+            work,
+            added_at: task.created_at,
+            cancelled: false,
+        }
+    }
+
+    /// A task that was ended where it stood.
+    pub(super) fn cancelled(task: &Task) -> Finished {
+        let work = Work { rows: task.rows_done as usize, took_us: task.work_us };
+        Finished { cancelled: true, ..Finished::of(task, work) }
+    }
+}
+
+/// A task whose step has failed and that was set back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Its id.
+    pub task_id: i64,
+    /// What it does.
+    pub kind: TaskKind,
+    /// Failures in a row, this one included.
+    pub attempts: i64,
+    /// What the database said.
+    pub error: String,
+}
+
+/// One step of a task, for the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// What the task does.
+    pub kind: TaskKind,
+    /// Rows written.
+    pub rows: usize,
+    /// How long its statements took.
+    pub took: Duration,
+}
+
+/// Photos of a deleted tweet: files to be deleted before the rows that name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphans {
+    /// The task that waits for it.
+    pub task: Task,
+    /// The photos.
+    pub urls: Vec<String>,
 }
 
 /// Everything that follows from one transaction, in the order of its moments.
@@ -56,12 +113,16 @@ pub struct Effects {
     pub dead_tweets: Vec<i64>,
     /// (reader, author) pairs whose friendship began or ended.
     pub friendships: Vec<(i64, i64)>,
-    /// Photos that nothing refers to any more.
-    pub orphaned_media: Vec<String>,
+    /// Photos that nobody sees any more.
+    pub orphans: Vec<Orphans>,
     /// Tasks added.
     pub tasks_added: usize,
     /// Tasks finished.
     pub finished: Vec<Finished>,
+    /// Tasks set back.
+    pub failed: Vec<Failed>,
+    /// Steps of tasks.
+    pub chunks: Vec<Chunk>,
     /// Rows written by task steps.
     pub rows: usize,
 }
@@ -70,6 +131,22 @@ impl Effects {
     /// Whether the transaction changed nothing that is cached.
     pub fn is_empty(&self) -> bool {
         *self == Effects::default()
+    }
+
+    /// Adds what happened after it.
+    pub(super) fn append(&mut self, later: Effects) {
+        self.pushes.extend(later.pushes);
+        self.deliveries.extend(later.deliveries);
+        self.removals.extend(later.removals);
+        self.changed.extend(later.changed);
+        self.dead_tweets.extend(later.dead_tweets);
+        self.friendships.extend(later.friendships);
+        self.orphans.extend(later.orphans);
+        self.tasks_added += later.tasks_added;
+        self.finished.extend(later.finished);
+        self.failed.extend(later.failed);
+        self.chunks.extend(later.chunks);
+        self.rows += later.rows;
     }
 }
 
@@ -110,9 +187,15 @@ pub trait Audience: Send + Sync + 'static {
         Box::pin(std::future::ready(()))
     }
 
-    /// Tells what is outside this process: Redis and the photo store. Must take bounded time
-    /// and cope with failure by itself. `number`: the announcement's.
+    /// Tells what is outside this process: Redis. Must take bounded time and cope with failure
+    /// by itself. `number`: the announcement's.
     fn tell_outside<'a>(&'a self, effects: &'a Effects, number: Option<u64>) -> BoxFuture<'a, ()>;
+
+    /// Deletes photos. Those that are gone already count as deleted. Must take bounded time.
+    ///
+    /// # Errors
+    /// Why some may be left; it is asked again.
+    fn discard<'a>(&'a self, urls: &'a [String]) -> BoxFuture<'a, Result<(), String>>;
 
     /// A transaction's outcome is unknown: nothing that is cached can be trusted.
     fn distrust_everything(&self);

@@ -8,14 +8,19 @@
 //! `fanout_tasks`, but for the counts of `tweets`, which are the Counter's.
 
 mod actor;
+mod books;
 mod commit;
 mod core;
 mod effects;
 mod ops;
 mod posts;
+mod removal;
+mod rotation;
+mod rounds;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +30,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use self::commit::WriterConfig;
-pub use self::effects::{Announcement, Audience, Delivered, Effects, Finished, Removed};
+pub use self::effects::{
+    Announcement, Audience, Chunk, Delivered, Effects, Failed, Finished, Orphans, Removed,
+};
 pub use self::ops::{Idempotent, Op, Outcome, Post, Posted, WriteError};
 
 use self::actor::{Finish, QUEUE, Submit, WriterActor};

@@ -9,6 +9,7 @@ pub mod compression;
 pub mod conventions;
 pub mod cors;
 pub mod csrf;
+pub mod debug;
 pub mod error;
 pub mod fields;
 pub mod form;

@@ -225,7 +225,8 @@ const DUPLICATES: &str = "\
     count(*) AS found FROM newsfeeds WHERE user_id > $1 AND user_id <= $2 \
     GROUP BY user_id, tweet_id HAVING count(*) > 1";
 
-/// What should be in the feeds less what is. CROSS JOIN: see [`super::bulk::deliver`].
+/// What should be in the feeds less what is, and less what retention may have taken out of them:
+/// an entry is no older than its tweet. CROSS JOIN: see [`super::bulk::deliver`].
 const GAPS: &str = "\
     SELECT missing.reader AS subject, missing.tweet AS detail, \
     CAST(NULL AS BIGINT) AS expected, CAST(NULL AS BIGINT) AS found FROM (\
@@ -242,7 +243,10 @@ const GAPS: &str = "\
         WHERE finished_at IS NULL AND fanout_tasks.tweet_id = missing.tweet) \
     AND NOT EXISTS (SELECT 1 FROM fanout_tasks JOIN tweets \
         ON tweets.id = missing.tweet AND tweets.user_id = fanout_tasks.author_id \
-        WHERE finished_at IS NULL AND reader_id = missing.reader)";
+        WHERE finished_at IS NULL AND reader_id = missing.reader) \
+    AND NOT EXISTS (SELECT 1 FROM feed_trims JOIN tweets \
+        ON tweets.id = missing.tweet AND tweets.created_at < feed_trims.below \
+        WHERE feed_trims.user_id = missing.reader)";
 
 /// The range is repeated for the friendships, so that Postgres reads them once per range and
 /// does not walk the followers of each entry's author.

@@ -7,6 +7,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::prepared::Prepared;
 use super::{Conn, on};
 use crate::time::Timestamp;
 
@@ -38,12 +39,12 @@ impl Moments {
 /// after `now` as far as the order allows.
 pub fn reserve(conn: &mut Conn<'_>, now: Timestamp, count: usize) -> QueryResult<Moments> {
     let count = count.max(1) as i64;
-    let query = diesel::sql_query(
-        "UPDATE timeline_clock SET last_at = CASE WHEN last_at + $1 > $2 THEN last_at + $1 \
-         ELSE $2 END WHERE shard = 0 RETURNING last_at",
-    )
-    .bind::<BigInt, _>(count)
-    .bind::<BigInt, _>(now);
+    let now = now.micros();
+    let query = Prepared {
+        sql: "UPDATE timeline_clock SET last_at = CASE WHEN last_at + ? > ? THEN last_at + ? \
+              ELSE ? END WHERE shard = 0 RETURNING last_at",
+        binds: &[count, now, count, now],
+    };
     let row: LastAt = on!(conn, |c| query.get_result(c))?;
     let last = row.last_at.micros();
     Ok(Moments { next: last - count + 1, last })
@@ -54,6 +55,13 @@ pub fn last(conn: &mut Conn<'_>) -> QueryResult<Timestamp> {
     let query = diesel::sql_query("SELECT last_at FROM timeline_clock WHERE shard = 0");
     let row: LastAt = on!(conn, |c| query.get_result(c))?;
     Ok(row.last_at)
+}
+
+/// Locks the clock without taking a moment: until the commit no ordered writer begins, and
+/// this waits for the one under way.
+pub fn hold(conn: &mut Conn<'_>) -> QueryResult<()> {
+    let query = diesel::sql_query("UPDATE timeline_clock SET last_at = last_at WHERE shard = 0");
+    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 #[cfg(test)]

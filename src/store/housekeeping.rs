@@ -7,13 +7,13 @@ use super::{Conn, ROWS_PER_STATEMENT, idempotency, on};
 use crate::time::Timestamp;
 
 /// Removes at most `limit` finished tasks older than `keep_tasks_s` seconds, and as many
-/// answers older than a day.
+/// answers older than a day. Whether there are more of either.
 pub fn clean(
     conn: &mut Conn<'_>,
     now: Timestamp,
     keep_tasks_s: u64,
     limit: usize,
-) -> QueryResult<()> {
+) -> QueryResult<bool> {
     let oldest_task = Timestamp(now.micros() - keep_tasks_s as i64 * 1_000_000);
     let tasks: Vec<i64> = on!(conn, |c| fanout_tasks::table
         .filter(fanout_tasks::finished_at.lt(oldest_task))
@@ -27,6 +27,6 @@ pub fn clean(
         )
         .execute(c))?;
     }
-    idempotency::delete_older_than(conn, now, limit as i64)?;
-    Ok(())
+    let answers = idempotency::delete_older_than(conn, now, limit as i64)?;
+    Ok(tasks.len() == limit || answers == limit)
 }

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::prepared::Prepared;
 use super::schema::newsfeeds;
 use super::{Conn, on};
 use crate::time::Timestamp;
@@ -64,25 +65,27 @@ pub struct Delivery {
     pub at: Timestamp,
     /// Followers with an id above this one ...
     pub after: i64,
-    /// ... up to this one.
-    pub up_to: i64,
+    /// ... and so many of them at most.
+    pub limit: usize,
 }
 
-/// Delivers a tweet to a range of followers, without the rows leaving the server, and returns
-/// who received it.
+/// Delivers a tweet to the next followers, without the rows leaving the server, and returns
+/// who received it; fewer than `limit` only at the end.
 pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
-    let query = diesel::sql_query(
-        "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
-         SELECT from_user_id, $1, $2 FROM friendships \
-         WHERE to_user_id = $3 AND from_user_id > $4 AND from_user_id <= $5 AND created_at < $6 \
-         RETURNING user_id",
-    )
-    .bind::<BigInt, _>(step.at)
-    .bind::<BigInt, _>(step.tweet_id)
-    .bind::<BigInt, _>(step.author_id)
-    .bind::<BigInt, _>(step.after)
-    .bind::<BigInt, _>(step.up_to)
-    .bind::<BigInt, _>(step.followed_before);
+    let query = Prepared {
+        sql: "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+              SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+              WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
+              ORDER BY from_user_id LIMIT ? RETURNING user_id",
+        binds: &[
+            step.at.micros(),
+            step.tweet_id,
+            step.author_id,
+            step.after,
+            step.followed_before.micros(),
+            step.limit as i64,
+        ],
+    };
     let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
     Ok(rows.into_iter().map(|row| row.user_id).collect())
 }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::likes::{self, LikeKind};
-use super::schema::tweets;
+use super::schema::{fanout_tasks, tweet_photos, tweets};
 use super::tweets::Standing;
 use super::{Conn, comments, on};
 
@@ -14,6 +14,23 @@ pub fn tombstone(conn: &mut Conn<'_>, id: i64) -> QueryResult<Option<Standing>> 
         .select((tweets::user_id, tweets::created_at, tweets::delivered_at))
         .first(c)
         .optional())
+}
+
+/// Removes the rows that name a deleted tweet's photos, after the files are gone, and lets the
+/// task that waited for it go on.
+pub fn photos_are_gone(conn: &mut Conn<'_>, task_id: i64, tweet_id: i64) -> QueryResult<()> {
+    on!(conn, |c| diesel::delete(tweet_photos::table.filter(tweet_photos::tweet_id.eq(tweet_id)))
+        .execute(c))?;
+    on!(conn, |c| diesel::update(fanout_tasks::table.filter(fanout_tasks::id.eq(task_id)))
+        .filter(fanout_tasks::progress.eq(0))
+        .set((
+            fanout_tasks::progress.eq(1),
+            fanout_tasks::attempts.eq(0),
+            fanout_tasks::retry_at.eq(None::<i64>),
+            fanout_tasks::last_error.eq(None::<String>),
+        ))
+        .execute(c))?;
+    Ok(())
 }
 
 /// Removes at most about `limit` rows: first likes of the tweet's comments with the comments,

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use super::follow_spans::SPAN_ROWS;
-use super::{Conn, on};
+use super::{Conn, clock, on};
 
 /// Ids above `after` and up to `up_to`.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ pub fn comments(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
 /// Counts followers, followings and tweets of these users again and returns how many profiles
 /// were wrong. Waits for the ordered writer, and the ordered writer for it.
 pub fn profiles(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
-    stop_ordered_writer(conn)?;
+    clock::hold(conn)?;
     run(
         conn,
         "WITH counted AS (SELECT user_id AS id, \
@@ -104,7 +104,7 @@ pub fn profiles(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
 /// Cuts the follower and following lists of these users into spans again and returns the
 /// number of spans. Waits for the ordered writer, and the ordered writer for it.
 pub fn spans(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
-    stop_ordered_writer(conn)?;
+    clock::hold(conn)?;
     run(conn, "DELETE FROM follow_spans WHERE user_id > $1 AND user_id <= $2", range)?;
     fill_spans(conn, range)
 }
@@ -124,12 +124,6 @@ pub fn fill_spans(conn: &mut Conn<'_>, range: IdRange) -> QueryResult<usize> {
         spans += run(conn, &sql, range)?;
     }
     Ok(spans)
-}
-
-/// Takes the clock row, which every transaction of the ordered writer takes first.
-fn stop_ordered_writer(conn: &mut Conn<'_>) -> QueryResult<()> {
-    let query = diesel::sql_query("UPDATE timeline_clock SET last_at = last_at WHERE shard = 0");
-    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 fn lock(conn: &mut Conn<'_>, sql: &str, range: IdRange) -> QueryResult<()> {

@@ -136,6 +136,18 @@ diesel::table! {
         rows_done -> BigInt,
         created_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        attempts -> BigInt,
+        retry_at -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+        work_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    feed_trims (user_id) {
+        user_id -> BigInt,
+        below -> BigInt,
+        trimmed_at -> BigInt,
     }
 }
 
@@ -184,6 +196,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     notifications,
     notification_outbox,
     fanout_tasks,
+    feed_trims,
     timeline_clock,
     cache_state,
     nodes,

@@ -102,6 +102,11 @@ impl TimelineActor {
         }
     }
 
+    /// What is held, unless it must not be served any more.
+    pub(super) fn current_window(&self) -> Option<&Window> {
+        self.window.as_ref().filter(|_| !self.gauge.stale.load(Ordering::Acquire))
+    }
+
     fn answer(&mut self, read: Read, found: Found, from: LoadedFrom) {
         let is_told = read.reply.send(Ok((found, from))).is_ok();
         if let Some(follower) = read.follow.filter(|_| is_told) {

@@ -10,6 +10,7 @@ mod actor;
 mod entry;
 #[cfg(test)]
 mod failure_modes;
+mod peek;
 mod registry;
 mod source;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 mod window;
 
 pub use entry::{Entry, Range, TimelineKey};
+pub use peek::{Held, Peeked};
 pub use registry::{Subscription, Timelines, TimelinesConfig};
 pub use source::{EntryStore, Loaded, LoadedFrom, TieredSource, TimelineSource};
 pub use window::{Found, Window};

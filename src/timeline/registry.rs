@@ -239,6 +239,11 @@ impl Timelines {
         self.shard(key).lock().contains_key(&key)
     }
 
+    /// The actor of a timeline that is in memory now.
+    pub(super) fn address(&self, key: TimelineKey) -> Option<Arc<Addr<TimelineActor>>> {
+        self.shard(key).lock().get(&key).map(|resident| resident.addr.clone())
+    }
+
     /// Passivates timelines that are idle, then the least recently used ones until the budget
     /// holds with a twentieth to spare. To be called every second or so.
     pub fn sweep(&self) {

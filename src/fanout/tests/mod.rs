@@ -2,19 +2,24 @@
 
 mod crash;
 mod fairness;
+mod isolation;
 mod model;
 mod nodes;
+mod photos;
 mod races;
+mod retention;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::core::Core;
-use super::steps::Pace;
+use super::core::{Core, Worked};
+use super::rounds::Pace;
 use super::{Audience, Effects, Op, Outcome, Post, WriteError, WriterConfig};
 use crate::redis_tier::RedisTier;
 use crate::store::counts::tests::add_user;
@@ -31,13 +36,22 @@ const MOST_ROUNDS: usize = 500;
 const WINDOW: usize = 4;
 
 /// Small steps, so that a handful of rows makes several rounds.
-const SMALL: Pace = Pace { round_rows: 2, share_rows: 2, sweep_rows: 2 };
+const SMALL: Pace = pace(2, 2);
+
+/// Rounds of a fixed size, and steps of removals of another.
+pub(super) const fn pace(rows: usize, sweep_rows: usize) -> Pace {
+    Pace { least_rows: rows, most_rows: rows, share_rows: rows, sweep_rows, backfill_rows: 2 }
+}
 
 /// Keeps every effect and cached windows, as the timelines of a node do.
 #[derive(Default)]
 pub(super) struct Recorder {
     pub(super) told: Mutex<Vec<Effects>>,
     windows: Mutex<HashMap<TimelineKey, Window>>,
+    /// Photos that were to be deleted.
+    pub(super) discarded: Mutex<Vec<String>>,
+    /// Whether the photo store works.
+    pub(super) discards_fail: AtomicBool,
 }
 
 impl Audience for Recorder {
@@ -73,6 +87,16 @@ impl Audience for Recorder {
         Box::pin(async {})
     }
 
+    fn discard<'a>(&'a self, urls: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            if self.discards_fail.load(Ordering::Relaxed) {
+                return Err("planned by a test".to_owned());
+            }
+            self.discarded.lock().extend_from_slice(urls);
+            Ok(())
+        })
+    }
+
     fn distrust_everything(&self) {
         self.windows.lock().clear();
     }
@@ -85,7 +109,8 @@ pub(super) struct Desk<'a> {
     pub(super) audience: Arc<Recorder>,
 }
 
-pub(super) const DEFAULTS: WriterConfig = WriterConfig { backfill: 20, remove_on_unfollow: true };
+pub(super) const DEFAULTS: WriterConfig =
+    WriterConfig { backfill: 20, remove_on_unfollow: true, retention: None };
 
 impl<'a> Desk<'a> {
     pub(super) fn open(test: &'a TestDb) -> Self {
@@ -136,7 +161,11 @@ impl<'a> Desk<'a> {
 
     /// One round; whether there was anything to do.
     pub(super) async fn round(&self) -> bool {
-        self.core.work_round().await.expect("a round")
+        let Worked { more, discards } = self.core.work_round(false).await.expect("a round");
+        for discard in discards {
+            self.core.discard(discard).await;
+        }
+        more
     }
 
     /// Rounds until nothing is open.
@@ -213,6 +242,11 @@ pub(super) fn open_tasks(test: &TestDb) -> i64 {
             .count()
             .get_result(c))?)
     })
+}
+
+/// Runs statements that the test wants to differ from what the store does.
+pub(super) fn execute(test: &TestDb, statements: &str) {
+    test.db.write_blocking(|conn| Ok(on!(conn, |c| c.batch_execute(statements))?)).unwrap();
 }
 
 /// Adds users 1 to `count`.

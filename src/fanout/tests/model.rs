@@ -7,8 +7,8 @@ use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Desk, add_users, entries, post};
-use crate::fanout::steps::Pace;
+use super::{DEFAULTS, Desk, add_users, entries, pace, post};
+use crate::fanout::rounds::Pace;
 use crate::fanout::{Op, Outcome, WriterConfig};
 use crate::store::on;
 use crate::store::testing::{self, TestDb};
@@ -51,16 +51,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// Settings under which the model is exact: either a back-fill takes everything, or no sweep
-/// is ever left open (one that is defers the back-fill past deletes, and takes older tweets).
+/// Settings under which the model is exact: either a back-fill takes everything, or it is done
+/// on the spot and no sweep is ever left open (what is put off takes older tweets in place of
+/// those deleted meanwhile).
 fn settings() -> impl Strategy<Value = (WriterConfig, Pace)> {
-    let pace = |rows, sweep_rows| Pace { round_rows: rows, share_rows: rows, sweep_rows };
     prop_oneof![
         (1_usize..4, 1_usize..4).prop_map(move |(rows, sweep)| {
-            (WriterConfig { backfill: 1000, remove_on_unfollow: true }, pace(rows, sweep))
+            (WriterConfig { backfill: 1000, ..DEFAULTS }, pace(rows, sweep))
         }),
         (1_usize..4, 0_u32..4).prop_map(move |(rows, backfill)| {
-            (WriterConfig { backfill, remove_on_unfollow: true }, pace(rows, 1000))
+            let pace = Pace { backfill_rows: 1000, ..pace(rows, 1000) };
+            (WriterConfig { backfill, ..DEFAULTS }, pace)
         }),
     ]
 }

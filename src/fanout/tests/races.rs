@@ -162,7 +162,7 @@ fn a_removal_under_way_meets_follows_and_unfollows() {
 }
 
 /// Photos, comments and likes of a tweet.
-fn belongings(desk: &Desk<'_>, tweet: i64) {
+pub(super) fn belongings(desk: &Desk<'_>, tweet: i64) {
     desk.test
         .db
         .write_blocking(|conn| {
@@ -201,7 +201,7 @@ fn belongings(desk: &Desk<'_>, tweet: i64) {
 
 /// Rows left of a tweet: entries, tweet, photos, comments, likes (of anything: there are no
 /// others in these tests).
-fn rows_of(desk: &Desk<'_>, tweet: i64) -> [i64; 5] {
+pub(super) fn rows_of(desk: &Desk<'_>, tweet: i64) -> [i64; 5] {
     read(desk.test, |conn| {
         on!(conn, |c| Ok([
             newsfeeds::table.filter(newsfeeds::tweet_id.eq(tweet)).count().get_result(c)?,
@@ -211,21 +211,6 @@ fn rows_of(desk: &Desk<'_>, tweet: i64) -> [i64; 5] {
             likes::table.count().get_result(c)?,
         ]))
     })
-}
-
-#[test]
-fn a_deleted_tweets_photos_are_named_to_the_photo_store() {
-    on_both(async |test| {
-        let desk = Desk::open(test);
-        let tweet = desk.post(AUTHOR).await;
-        belongings(&desk, tweet);
-        desk.delete(AUTHOR, tweet).await;
-        desk.settle().await;
-        let told = desk.audience.told.lock();
-        let named: std::collections::BTreeSet<&String> =
-            told.iter().flat_map(|effects| &effects.orphaned_media).collect();
-        assert_eq!(named.len(), 5, "{}", test.name);
-    });
 }
 
 /// A group is the same as its operations one after another.

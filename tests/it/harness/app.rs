@@ -261,6 +261,18 @@ impl App {
         }
     }
 
+    /// Runs another command of the binary with the settings of this app.
+    pub fn roost(&self, args: &[&str]) -> Ran {
+        let settings = self.environment.iter().map(|(name, value)| (name, value));
+        let mut command = roost_command();
+        let output = command.args(args).envs(settings).output().expect("run roost");
+        Ran {
+            status: output.status.code(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The current value of a Prometheus gauge or counter without labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
         metric_in(&self.anonymous().get("/metrics").text(), name)
@@ -298,6 +310,17 @@ impl App {
     fn log(&self) -> PathBuf {
         self.folder.path().join("roost.log")
     }
+}
+
+/// What a command has said.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit status.
+    pub status: Option<i32>,
+    /// Its standard output.
+    pub text: String,
+    /// Its standard error.
+    pub errors: String,
 }
 
 impl Drop for App {

@@ -10,6 +10,11 @@ pub fn rounds(short: usize) -> usize {
     number("ROOST_TEST_ROUNDS").map_or(short, |rounds| rounds as usize)
 }
 
+/// Whether the environment asks for more than the everyday run has time for.
+pub fn is_long() -> bool {
+    number("ROOST_TEST_ROUNDS").is_some()
+}
+
 /// The seed of a randomised test, printed so that a failure can be played again.
 pub fn seed(test: &str) -> u64 {
     let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;

@@ -10,6 +10,7 @@ mod app;
 mod client;
 mod database;
 pub mod effort;
+pub mod followers;
 mod node;
 pub mod photo;
 mod process;
