@@ -2,13 +2,11 @@
 //!
 //! Whoever changes likes or comments has locked the rows they belong to ([`super::locks`]).
 
-use diesel::backend::Backend;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType};
+use diesel::sql_types::BigInt;
 
-use super::{Conn, ROWS_PER_STATEMENT, on};
+use super::rows::{Column, WithRows, pieces};
+use super::{Conn, on};
 
 /// The counts of a tweet as a commit has left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
@@ -49,115 +47,53 @@ pub struct Delta {
 /// been changed: a count that is still NULL is then taken from the rows. `deltas` have sorted
 /// and unique ids.
 pub fn apply_to_tweets(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<TweetCounts>> {
-    let mut counts = Vec::with_capacity(deltas.len());
-    for deltas in deltas.chunks(ROWS_PER_STATEMENT) {
-        counts.extend(on!(conn, |c| TweetDeltas { deltas }.load::<TweetCounts>(c))?);
-    }
-    Ok(counts)
+    apply(conn, UPDATE_TWEETS, deltas)
 }
 
 /// The same for comments.
 pub fn apply_to_comments(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<CommentCounts>> {
+    let counts = apply(conn, UPDATE_COMMENTS, deltas)?;
+    let of_comment =
+        |TweetCounts { id, likes, version, .. }: TweetCounts| CommentCounts { id, likes, version };
+    Ok(counts.into_iter().map(of_comment).collect())
+}
+
+const UPDATE_TWEETS: &str = ") UPDATE tweets SET likes_count = CASE WHEN tweets.likes_count IS NULL \
+     THEN (SELECT count(*) FROM likes WHERE kind = 1 AND object_id = tweets.id) \
+     ELSE tweets.likes_count + d.likes END, \
+     comments_count = CASE WHEN tweets.comments_count IS NULL \
+     THEN (SELECT count(*) FROM comments WHERE tweet_id = tweets.id) \
+     ELSE tweets.comments_count + d.comments END, \
+     counts_version = tweets.counts_version + 1 \
+     FROM d WHERE tweets.id = d.id \
+     RETURNING tweets.id, tweets.likes_count, tweets.comments_count, tweets.counts_version";
+
+const UPDATE_COMMENTS: &str = ") UPDATE comments SET likes_count = \
+     CASE WHEN comments.likes_count IS NULL \
+     THEN (SELECT count(*) FROM likes WHERE kind = 2 AND object_id = comments.id) \
+     ELSE comments.likes_count + d.likes END, \
+     counts_version = comments.counts_version + 1 \
+     FROM d WHERE comments.id = d.id \
+     RETURNING comments.id, comments.likes_count, CAST(0 AS BIGINT), comments.counts_version";
+
+fn apply(
+    conn: &mut Conn<'_>,
+    update: &'static str,
+    deltas: &[Delta],
+) -> QueryResult<Vec<TweetCounts>> {
     let mut counts = Vec::with_capacity(deltas.len());
-    for deltas in deltas.chunks(ROWS_PER_STATEMENT) {
-        counts.extend(on!(conn, |c| CommentDeltas { deltas }.load::<CommentCounts>(c))?);
+    for deltas in pieces(conn.engine(), deltas) {
+        let column = |value: fn(&Delta) -> i64| Column::Big(deltas.iter().map(value).collect());
+        let columns =
+            [column(|delta| delta.id), column(|delta| delta.likes), column(|delta| delta.comments)];
+        let query = WithRows::<(BigInt, BigInt, BigInt, BigInt), 3>::new(
+            "WITH d(id, likes, comments) AS (",
+            columns,
+            update,
+        );
+        counts.extend(on!(conn, |c| query.load::<TweetCounts>(c))?);
     }
     Ok(counts)
-}
-
-/// One UPDATE for many tweets.
-struct TweetDeltas<'a> {
-    deltas: &'a [Delta],
-}
-
-impl QueryId for TweetDeltas<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for TweetDeltas<'_> {
-    type SqlType = (BigInt, BigInt, BigInt, BigInt);
-}
-
-impl<C> RunQueryDsl<C> for TweetDeltas<'_> {}
-
-impl<DB> QueryFragment<DB> for TweetDeltas<'_>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        push_deltas(self.deltas, &mut out)?;
-        out.push_sql(
-            "UPDATE tweets SET likes_count = CASE WHEN tweets.likes_count IS NULL \
-             THEN (SELECT count(*) FROM likes WHERE kind = 1 AND object_id = tweets.id) \
-             ELSE tweets.likes_count + d.likes END, \
-             comments_count = CASE WHEN tweets.comments_count IS NULL \
-             THEN (SELECT count(*) FROM comments WHERE tweet_id = tweets.id) \
-             ELSE tweets.comments_count + d.comments END, \
-             counts_version = tweets.counts_version + 1 \
-             FROM d WHERE tweets.id = d.id \
-             RETURNING tweets.id, tweets.likes_count, tweets.comments_count, \
-             tweets.counts_version",
-        );
-        Ok(())
-    }
-}
-
-/// One UPDATE for many comments.
-struct CommentDeltas<'a> {
-    deltas: &'a [Delta],
-}
-
-impl QueryId for CommentDeltas<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for CommentDeltas<'_> {
-    type SqlType = (BigInt, BigInt, BigInt);
-}
-
-impl<C> RunQueryDsl<C> for CommentDeltas<'_> {}
-
-impl<DB> QueryFragment<DB> for CommentDeltas<'_>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        push_deltas(self.deltas, &mut out)?;
-        out.push_sql(
-            "UPDATE comments SET likes_count = CASE WHEN comments.likes_count IS NULL \
-             THEN (SELECT count(*) FROM likes WHERE kind = 2 AND object_id = comments.id) \
-             ELSE comments.likes_count + d.likes END, \
-             counts_version = comments.counts_version + 1 \
-             FROM d WHERE comments.id = d.id \
-             RETURNING comments.id, comments.likes_count, comments.counts_version",
-        );
-        Ok(())
-    }
-}
-
-fn push_deltas<'b, DB>(deltas: &'b [Delta], out: &mut AstPass<'_, 'b, DB>) -> QueryResult<()>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    // The text depends on the number of rows: caching it would keep a thousand statements.
-    out.unsafe_to_cache_prepared();
-    out.push_sql("WITH d(id, likes, comments) AS (VALUES ");
-    for (at, delta) in deltas.iter().enumerate() {
-        out.push_sql(if at == 0 { "(" } else { ", (" });
-        out.push_bind_param::<BigInt, _>(&delta.id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&delta.likes)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&delta.comments)?;
-        out.push_sql(")");
-    }
-    out.push_sql(") ");
-    Ok(())
 }
 
 #[cfg(test)]

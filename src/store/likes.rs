@@ -1,13 +1,11 @@
 //! Rows of likes. Only the counter writes them, together with the counts they add up to.
 
-use diesel::backend::Backend;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, SmallInt};
+use diesel::sql_types::{BigInt, SmallInt};
 
+use super::rows::{Column, WithRows, pieces};
 use super::schema::likes;
-use super::{Conn, ROWS_PER_STATEMENT, on};
+use super::{Conn, Engine, on};
 use crate::time::Timestamp;
 
 /// What a like is attached to.
@@ -27,13 +25,6 @@ impl LikeKind {
 
     fn from_code(code: i16) -> LikeKind {
         if code == LikeKind::Tweet.code() { LikeKind::Tweet } else { LikeKind::Comment }
-    }
-
-    fn sql(self) -> &'static str {
-        match self {
-            LikeKind::Tweet => "1",
-            LikeKind::Comment => "2",
-        }
     }
 }
 
@@ -57,20 +48,11 @@ pub struct LikeRow {
     pub created_at: Timestamp,
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = likes, treat_none_as_default_value = false)]
-struct NewLike {
-    user_id: i64,
-    kind: i16,
-    object_id: i64,
-    created_at: Timestamp,
-}
-
 /// Those of `keys` that are there, with their times, in no order.
 pub fn existing(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<Vec<(LikeKey, Timestamp)>> {
     let mut found = Vec::with_capacity(keys.len());
-    for keys in keys.chunks(ROWS_PER_STATEMENT) {
-        let rows: Vec<(i64, i16, i64, Timestamp)> = on!(conn, |c| Existing { keys }.load(c))?;
+    for keys in pieces(conn.engine(), keys) {
+        let rows: Vec<(i64, i16, i64, Timestamp)> = on!(conn, |c| existing_query(keys).load(c))?;
         found.extend(rows.into_iter().map(|(user_id, kind, object_id, created_at)| {
             (LikeKey { user_id, kind: LikeKind::from_code(kind), object_id }, created_at)
         }));
@@ -78,23 +60,32 @@ pub fn existing(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<Vec<(LikeK
     Ok(found)
 }
 
+type Stored = (BigInt, SmallInt, BigInt, BigInt);
+
+/// CROSS JOIN: SQLite then takes the keys first. It would read the whole table for
+/// `(user_id, kind, object_id) IN (VALUES ...)`.
+fn existing_query(keys: &[LikeKey]) -> WithRows<Stored, 3> {
+    WithRows::new(
+        "WITH k(user_id, kind, object_id) AS (",
+        columns(keys),
+        ") SELECT l.user_id, l.kind, l.object_id, l.created_at FROM k CROSS JOIN likes l \
+         WHERE l.user_id = k.user_id AND l.kind = k.kind AND l.object_id = k.object_id",
+    )
+}
+
 /// Adds likes; those that are there stay as they are. Returns how many were added.
 pub fn insert(conn: &mut Conn<'_>, rows: &[(LikeKey, Timestamp)]) -> QueryResult<usize> {
-    let rows: Vec<NewLike> = rows
-        .iter()
-        .map(|&(key, created_at)| NewLike {
-            user_id: key.user_id,
-            kind: key.kind.code(),
-            object_id: key.object_id,
-            created_at,
-        })
-        .collect();
     let mut added = 0;
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        added += on!(conn, |c| diesel::insert_into(likes::table)
-            .values(rows)
-            .on_conflict_do_nothing()
-            .execute(c))?;
+    for rows in pieces(conn.engine(), rows) {
+        let keys: Vec<LikeKey> = rows.iter().map(|(key, _)| *key).collect();
+        let [users, kinds, objects] = columns(&keys);
+        let times = Column::Big(rows.iter().map(|(_, created_at)| created_at.0).collect());
+        let query = WithRows::<(), 4>::new(
+            "INSERT INTO likes (user_id, kind, object_id, created_at) ",
+            [users, kinds, objects, times],
+            " ON CONFLICT DO NOTHING",
+        );
+        added += on!(conn, |c| query.execute(c))?;
     }
     Ok(added)
 }
@@ -102,10 +93,34 @@ pub fn insert(conn: &mut Conn<'_>, rows: &[(LikeKey, Timestamp)]) -> QueryResult
 /// Removes likes. Returns how many were there.
 pub fn delete(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<usize> {
     let mut removed = 0;
-    for keys in keys.chunks(ROWS_PER_STATEMENT) {
-        removed += on!(conn, |c| Delete { keys }.execute(c))?;
+    match conn {
+        Conn::Pg(c) => {
+            for keys in pieces(Engine::Postgres, keys) {
+                let query = WithRows::<(), 3>::new(
+                    "DELETE FROM likes WHERE (user_id, kind, object_id) IN (",
+                    columns(keys),
+                    ")",
+                );
+                removed += query.execute(&mut **c)?;
+            }
+        }
+        // One by one: for a list of keys SQLite reads the whole table.
+        Conn::Sqlite(c) => {
+            for key in keys {
+                let row = likes::table.find((key.user_id, key.kind.code(), key.object_id));
+                removed += diesel::delete(row).execute(&mut **c)?;
+            }
+        }
     }
     Ok(removed)
+}
+
+fn columns(keys: &[LikeKey]) -> [Column; 3] {
+    [
+        Column::Big(keys.iter().map(|key| key.user_id).collect()),
+        Column::Small(keys.iter().map(|key| key.kind.code()).collect()),
+        Column::Big(keys.iter().map(|key| key.object_id).collect()),
+    ]
 }
 
 /// Those of `object_ids` that `user_id` likes.
@@ -160,91 +175,6 @@ pub fn delete_of_objects(
     delete(conn, &keys)
 }
 
-/// Removes every like of the objects in one statement, by their index range. For a comment:
-/// its likes are few enough for one transaction.
-pub fn delete_all_of_objects(
-    conn: &mut Conn<'_>,
-    kind: LikeKind,
-    object_ids: &[i64],
-) -> QueryResult<usize> {
-    on!(conn, |c| diesel::delete(
-        likes::table
-            .filter(likes::kind.eq(kind.code()))
-            .filter(likes::object_id.eq_any(object_ids))
-    )
-    .execute(c))
-}
-
-/// `SELECT ... WHERE (user_id, kind, object_id) IN (VALUES ...)`, which diesel cannot say.
-struct Existing<'a> {
-    keys: &'a [LikeKey],
-}
-
-impl QueryId for Existing<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for Existing<'_> {
-    type SqlType = (BigInt, SmallInt, BigInt, BigInt);
-}
-
-/// `DELETE ... WHERE (user_id, kind, object_id) IN (VALUES ...)`.
-struct Delete<'a> {
-    keys: &'a [LikeKey],
-}
-
-impl QueryId for Delete<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<C> RunQueryDsl<C> for Existing<'_> {}
-impl<C> RunQueryDsl<C> for Delete<'_> {}
-
-impl<DB> QueryFragment<DB> for Existing<'_>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql("SELECT user_id, kind, object_id, created_at FROM likes WHERE ");
-        among(self.keys, out)
-    }
-}
-
-impl<DB> QueryFragment<DB> for Delete<'_>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql("DELETE FROM likes WHERE ");
-        among(self.keys, out)
-    }
-}
-
-fn among<'b, DB>(keys: &'b [LikeKey], mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
-where
-    DB: Backend + HasSqlType<BigInt>,
-    i64: ToSql<BigInt, DB>,
-{
-    // The text depends on the number of keys: caching it would keep a thousand statements.
-    out.unsafe_to_cache_prepared();
-    out.push_sql("(user_id, kind, object_id) IN (VALUES ");
-    for (at, key) in keys.iter().enumerate() {
-        out.push_sql(if at == 0 { "(" } else { ", (" });
-        out.push_bind_param::<BigInt, _>(&key.user_id)?;
-        out.push_sql(", ");
-        out.push_sql(key.kind.sql());
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&key.object_id)?;
-        out.push_sql(")");
-    }
-    out.push_sql(")");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +214,34 @@ mod tests {
             });
             outcome.unwrap();
         }
+    }
+
+    #[derive(diesel::QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn sqlite_finds_likes_by_their_keys() {
+        let test = crate::store::testing::sqlite();
+        let keys = [key(1, LikeKind::Tweet, 7), key(2, LikeKind::Tweet, 7)];
+        let steps: Vec<Step> = test
+            .db
+            .read_blocking(|conn| match conn {
+                Conn::Sqlite(c) => {
+                    let query = existing_query(&keys);
+                    let text = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&query);
+                    Ok(diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut **c)?)
+                }
+                Conn::Pg(_) => unreachable!("this is SQLite"),
+            })
+            .unwrap();
+        let plan: Vec<String> = steps.into_iter().map(|step| step.detail).collect();
+        let reads_all = |step: &&String| step.contains("SCAN l");
+        assert_eq!(plan.iter().find(reads_all), None, "{plan:?}");
+        let by_key = |step: &String| step.contains("(user_id=? AND kind=? AND object_id=?)");
+        assert!(plan.iter().any(by_key), "{plan:?}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub mod purge;
 pub mod recount;
 pub mod repair;
 pub mod retention;
+pub mod rows;
 pub(crate) mod schema;
 pub mod sessions;
 pub mod tasks;

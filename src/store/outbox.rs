@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 
 use super::notifications::Verb;
-use super::schema::notification_outbox;
-use super::{Conn, ROWS_PER_STATEMENT, on};
+use super::rows::{Column, WithRows, pieces};
+use super::{Conn, on};
 use crate::time::Timestamp;
 
 /// A notification to be.
@@ -22,30 +22,25 @@ pub struct NewNotice {
     pub created_at: Timestamp,
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = notification_outbox, treat_none_as_default_value = false)]
-struct NewRow {
-    recipient_id: i64,
-    actor_id: i64,
-    verb: i16,
-    target_id: i64,
-    created_at: Timestamp,
-}
-
 /// Adds notices.
 pub fn insert(conn: &mut Conn<'_>, notices: &[NewNotice]) -> QueryResult<()> {
-    let rows: Vec<NewRow> = notices
-        .iter()
-        .map(|notice| NewRow {
-            recipient_id: notice.recipient_id,
-            actor_id: notice.actor_id,
-            verb: notice.verb.code(),
-            target_id: notice.target_id,
-            created_at: notice.created_at,
-        })
-        .collect();
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        on!(conn, |c| diesel::insert_into(notification_outbox::table).values(rows).execute(c))?;
+    for notices in pieces(conn.engine(), notices) {
+        let column =
+            |value: fn(&NewNotice) -> i64| Column::Big(notices.iter().map(value).collect());
+        let columns = [
+            column(|notice| notice.recipient_id),
+            column(|notice| notice.actor_id),
+            Column::Small(notices.iter().map(|notice| notice.verb.code()).collect()),
+            column(|notice| notice.target_id),
+            column(|notice| notice.created_at.0),
+        ];
+        let query = WithRows::<(), 5>::new(
+            "INSERT INTO notification_outbox \
+             (recipient_id, actor_id, verb, target_id, created_at) ",
+            columns,
+            "",
+        );
+        on!(conn, |c| query.execute(c))?;
     }
     Ok(())
 }
