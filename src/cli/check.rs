@@ -178,6 +178,8 @@ pub(super) fn title(check: Check) -> &'static str {
         Check::FollowingsOutsideSpans => "followings in no span",
         Check::LostDeliveries => "tweet that nothing will deliver",
         Check::LostDeletions => "deleted tweet that nothing will clear away",
+        Check::LostComments => "comment on a tweet that is gone",
+        Check::LostLikes => "like of what is gone",
         Check::Duplicates => "tweet more than once in a feed",
         Check::Gaps => "tweet missing in a feed",
         Check::Strangers => "feed entry by somebody not followed",
@@ -202,6 +204,11 @@ fn describe(check: Check, finding: &Finding) -> String {
         Check::FollowingsOutsideSpans => format!("user {subject}: {is} followings in no span"),
         Check::LostDeliveries => format!("tweet {subject}: not delivered, and no task for it"),
         Check::LostDeletions => format!("tweet {subject}: deleted, and no task to clear it away"),
+        Check::LostComments => format!("comment {subject}: its tweet {detail} does not exist"),
+        Check::LostLikes => {
+            let kind = if *found == Some(1) { "tweet" } else { "comment" };
+            format!("like of user {subject}: {kind} {detail} does not exist")
+        }
         Check::Duplicates => format!("feed of user {subject}: tweet {detail} is there {is} times"),
         Check::Gaps => format!("feed of user {subject}: tweet {detail} is missing"),
         Check::Strangers => format!(

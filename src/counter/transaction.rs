@@ -12,8 +12,10 @@ use super::sink::Changes;
 use super::store::Committed;
 use crate::store::comments::{self, CommentRow, NewCommentRow};
 use crate::store::idempotency::{self, KeptResponse};
-use crate::store::likes::{self, LikeKey};
-use crate::store::{Conn, StoreError, counts, locks, outbox};
+use crate::store::likes::{self, LikeKey, LikeKind};
+use crate::store::rows::FEW;
+use crate::store::tasks::{self, NewTask, TaskKind};
+use crate::store::{Conn, ROWS_PER_STATEMENT, StoreError, counts, locks, outbox};
 use crate::time::{Clock, Timestamp};
 
 /// A transaction that is ready to commit.
@@ -56,10 +58,6 @@ impl RowWitness {
     }
 }
 
-/// Up to so many operations Postgres needs no telling how to find their rows; they are spared
-/// the round trip.
-const FEW: usize = 16;
-
 /// Carries out the operations up to the commit.
 ///
 /// # Errors
@@ -85,7 +83,8 @@ pub(super) fn run(
     }
     let mut changes = Changes::default();
     write_likes(conn, &plan, &mut changes)?;
-    let added = write_comments(conn, operations, &plan, &mut changes)?;
+    let added = add_comments(conn, operations, &plan)?;
+    remove_comments(conn, &plan, started, &mut changes)?;
     changes.tweets = counts::apply_to_tweets(conn, &plan.tweet_deltas)?;
     expect(changes.tweets.len(), plan.tweet_deltas.len(), "tweets")?;
     changes.comments = counts::apply_to_comments(conn, &plan.comment_deltas)?;
@@ -160,11 +159,10 @@ struct Added {
     kept: Option<KeptResponse>,
 }
 
-fn write_comments(
+fn add_comments(
     conn: &mut Conn<'_>,
     operations: &[Operation],
     plan: &Plan,
-    changes: &mut Changes,
 ) -> Result<Vec<Added>, StoreError> {
     let new: Vec<(&PlannedComment, &NewComment)> = plan
         .comments_added
@@ -197,12 +195,30 @@ fn write_comments(
             Some(Added::new(id, planned.created_at, new))
         })
         .collect();
-    if !plan.comments_removed.is_empty() {
-        let removed = comments::delete(conn, &plan.comments_removed)?;
-        expect(removed, plan.comments_removed.len(), "comments to remove")?;
-        changes.removed_comments = plan.comments_removed.clone();
-    }
     Ok(added)
+}
+
+/// Removes comments with their likes: a thousand of these at once, the rest as a task, so that
+/// nobody waits for a comment that many like.
+fn remove_comments(
+    conn: &mut Conn<'_>,
+    plan: &Plan,
+    now: Timestamp,
+    changes: &mut Changes,
+) -> Result<(), StoreError> {
+    let gone = &plan.comments_removed;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    expect(comments::delete(conn, gone)?, gone.len(), "comments to remove")?;
+    let most = ROWS_PER_STATEMENT;
+    if likes::delete_of_objects(conn, LikeKind::Comment, gone, most as i64)? == most {
+        let rest: Vec<NewTask> =
+            gone.iter().map(|id| NewTask { until_key: *id, ..NewTask::default() }).collect();
+        tasks::add(conn, TaskKind::PurgeLikes, &rest, now)?;
+    }
+    changes.removed_comments = gone.clone();
+    Ok(())
 }
 
 impl Added {

@@ -7,7 +7,7 @@ use super::effects::{Delivered, Effects};
 use super::removal::{purge, retract, sweep, trim};
 use crate::store::newsfeeds::Delivery;
 use crate::store::tasks::{self, Task, TaskKind};
-use crate::store::{Conn, StoreError, friendships, newsfeeds, recount, tweets};
+use crate::store::{self, Conn, StoreError, friendships, newsfeeds, recount, tweets};
 use crate::time::Timestamp;
 use crate::timeline::{Entry, TimelineKey};
 
@@ -78,6 +78,10 @@ pub(super) fn step(
         }
         TaskKind::Purge => purge(conn, task, at, budget, effects)?,
         TaskKind::Trim => trim(conn, config, task, at, share)?,
+        TaskKind::PurgeLikes => {
+            let rows = store::purge::likes_of_comment(conn, task.until_key, share)?;
+            Progress::to((rows > 0).then_some(task.progress + 1), rows)
+        }
     })
 }
 

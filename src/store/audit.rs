@@ -40,6 +40,10 @@ pub enum Check {
     LostDeliveries,
     /// Deleted tweets without a task that clears them away.
     LostDeletions,
+    /// Comments on a tweet that is gone.
+    LostComments,
+    /// Likes of a tweet or comment that is gone, without a task that clears them away.
+    LostLikes,
     /// Tweets that are twice in a feed.
     Duplicates,
     /// Tweets missing in the feed of their author or of a follower.
@@ -72,7 +76,7 @@ pub struct Finding {
 
 impl Check {
     /// Every check, cheap ones first.
-    pub const ALL: [Check; 16] = [
+    pub const ALL: [Check; 18] = [
         Check::TweetLikes,
         Check::TweetComments,
         Check::CommentLikes,
@@ -85,6 +89,8 @@ impl Check {
         Check::FollowingsOutsideSpans,
         Check::LostDeliveries,
         Check::LostDeletions,
+        Check::LostComments,
+        Check::LostLikes,
         Check::Duplicates,
         Check::Gaps,
         Check::Strangers,
@@ -98,7 +104,7 @@ impl Check {
             | Check::TweetComments
             | Check::LostDeliveries
             | Check::LostDeletions => Table::Tweets,
-            Check::CommentLikes => Table::Comments,
+            Check::CommentLikes | Check::LostComments => Table::Comments,
             _ => Table::Users,
         }
     }
@@ -130,6 +136,8 @@ impl Check {
             Check::FollowingsOutsideSpans => outside_spans(2, "from_user_id"),
             Check::LostDeliveries => LOST_DELIVERIES.into(),
             Check::LostDeletions => LOST_DELETIONS.into(),
+            Check::LostComments => LOST_COMMENTS.into(),
+            Check::LostLikes => LOST_LIKES.into(),
             Check::Duplicates => DUPLICATES.into(),
             Check::Gaps => GAPS.into(),
             Check::Strangers => STRANGERS.into(),
@@ -219,6 +227,21 @@ const LOST_DELETIONS: &str = "\
     WHERE id > $1 AND id <= $2 AND deleted_at IS NOT NULL \
     AND NOT EXISTS (SELECT 1 FROM fanout_tasks \
         WHERE finished_at IS NULL AND fanout_tasks.tweet_id = tweets.id)";
+
+const LOST_COMMENTS: &str = "\
+    SELECT id AS subject, tweet_id AS detail, CAST(NULL AS BIGINT) AS expected, \
+    CAST(NULL AS BIGINT) AS found FROM comments \
+    WHERE id > $1 AND id <= $2 \
+    AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.id = comments.tweet_id)";
+
+/// `found` is the kind of the object. Kind 9: [`super::tasks::TaskKind::PurgeLikes`].
+const LOST_LIKES: &str = "\
+    SELECT user_id AS subject, object_id AS detail, CAST(NULL AS BIGINT) AS expected, \
+    CAST(kind AS BIGINT) AS found FROM likes WHERE user_id > $1 AND user_id <= $2 AND (\
+        (kind = 1 AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.id = object_id)) \
+        OR (kind = 2 AND NOT EXISTS (SELECT 1 FROM comments WHERE comments.id = object_id) \
+            AND NOT EXISTS (SELECT 1 FROM fanout_tasks WHERE finished_at IS NULL \
+                AND fanout_tasks.kind = 9 AND until_key = object_id)))";
 
 const DUPLICATES: &str = "\
     SELECT user_id AS subject, tweet_id AS detail, CAST(1 AS BIGINT) AS expected, \

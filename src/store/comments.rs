@@ -7,7 +7,6 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::likes::{self, LikeKind};
 use super::schema::{comments, tweets};
 use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
@@ -136,23 +135,29 @@ pub fn insert(
     Ok(added)
 }
 
-/// Removes comments and their likes; returns how many comments there were. Their tweets'
-/// counts are the caller's business.
+/// Removes comments; returns how many there were. Their likes and their tweets' counts are the
+/// caller's business.
 pub fn delete(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<usize> {
-    let removed =
-        on!(conn, |c| diesel::delete(comments::table.filter(comments::id.eq_any(ids))).execute(c))?;
-    likes::delete_all_of_objects(conn, LikeKind::Comment, ids)?;
-    Ok(removed)
+    on!(conn, |c| diesel::delete(comments::table.filter(comments::id.eq_any(ids))).execute(c))
 }
 
-/// The oldest `limit` comments of a tweet, also of a tombstoned one.
-pub fn ids_of_tweet(conn: &mut Conn<'_>, tweet_id: i64, limit: i64) -> QueryResult<Vec<i64>> {
-    on!(conn, |c| comments::table
+/// The oldest `limit` comments of a tweet, also of a tombstoned one, locked until the end of the
+/// transaction: nobody adds a like to them meanwhile.
+pub fn lock_oldest_of_tweet(
+    conn: &mut Conn<'_>,
+    tweet_id: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let oldest = comments::table
         .filter(comments::tweet_id.eq(tweet_id))
         .order(comments::created_at.asc())
         .limit(limit)
-        .select(comments::id)
-        .load(c))
+        .select(comments::id);
+    match conn {
+        Conn::Pg(c) => oldest.for_update().load(&mut **c),
+        // The transaction has the file's write lock.
+        Conn::Sqlite(c) => oldest.load(&mut **c),
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +196,7 @@ mod tests {
                 at.sort();
                 assert_eq!(at, [(1, Timestamp(30)), (2, Timestamp(5))]);
 
-                let id = ids_of_tweet(conn, 1, 1)?[0];
+                let id = lock_oldest_of_tweet(conn, 1, 1)?[0];
                 assert_eq!(tweets_of(conn, &[id, 999])?, [(id, 1)]);
                 assert!(set_content(conn, id, "changed")?);
                 assert_eq!(find(conn, id)?.map(|row| row.content), Some("changed".into()));
@@ -200,7 +205,11 @@ mod tests {
                     .execute(c))?;
                 assert_eq!(find(conn, id)?, None, "gone with its tweet");
                 assert!(page(conn, 1, None, 10)?.is_empty());
-                assert_eq!(ids_of_tweet(conn, 1, 10)?.len(), 3, "the purge still sees them");
+                assert_eq!(
+                    lock_oldest_of_tweet(conn, 1, 10)?.len(),
+                    3,
+                    "the purge still sees them"
+                );
                 Ok::<_, StoreError>(())
             });
             outcome.unwrap();

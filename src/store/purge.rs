@@ -33,11 +33,13 @@ pub fn photos_are_gone(conn: &mut Conn<'_>, task_id: i64, tweet_id: i64) -> Quer
     Ok(())
 }
 
-/// Removes at most about `limit` rows: first likes of the tweet's comments with the comments,
-/// then the tweet's own likes. 0 when nothing is left.
+/// Removes at most `limit` rows: first likes of the tweet's comments, then these comments, then
+/// the tweet's own likes. 0 when nothing is left.
 pub fn comments_and_likes(conn: &mut Conn<'_>, tweet_id: i64, limit: usize) -> QueryResult<usize> {
     let limit = limit.min(super::ROWS_PER_STATEMENT) as i64;
-    let next = comments::ids_of_tweet(conn, tweet_id, limit)?;
+    // A like that was under way when the tweet went has the lock of its comment: with the locks
+    // held, what is read next is all there will ever be.
+    let next = comments::lock_oldest_of_tweet(conn, tweet_id, limit)?;
     if next.is_empty() {
         return likes::delete_of_objects(conn, LikeKind::Tweet, &[tweet_id], limit);
     }
@@ -45,4 +47,10 @@ pub fn comments_and_likes(conn: &mut Conn<'_>, tweet_id: i64, limit: usize) -> Q
         0 => comments::delete(conn, &next),
         likes => Ok(likes),
     }
+}
+
+/// Removes at most `limit` likes of a comment that is gone. 0 when nothing is left.
+pub fn likes_of_comment(conn: &mut Conn<'_>, comment_id: i64, limit: usize) -> QueryResult<usize> {
+    let limit = limit.min(super::ROWS_PER_STATEMENT) as i64;
+    likes::delete_of_objects(conn, LikeKind::Comment, &[comment_id], limit)
 }

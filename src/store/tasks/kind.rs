@@ -28,12 +28,15 @@ pub enum TaskKind {
     /// Take the oldest entries out of feeds that are longer than the retention. `progress`: id
     /// of the last reader done; `until_key`: id of the last one to do.
     Trim = 8,
+    /// Remove those likes of a deleted comment that its own transaction has left.
+    /// `until_key`: the comment.
+    PurgeLikes = 9,
 }
 
 impl TaskKind {
     /// Every kind that this version knows. One of a newer version is left to the nodes that
     /// know it.
-    pub const ALL: [TaskKind; 8] = [
+    pub const ALL: [TaskKind; 9] = [
         TaskKind::Deliver,
         TaskKind::Retract,
         TaskKind::Sweep,
@@ -42,6 +45,7 @@ impl TaskKind {
         TaskKind::Backfill,
         TaskKind::Purge,
         TaskKind::Trim,
+        TaskKind::PurgeLikes,
     ];
 
     /// The stored number.
@@ -60,6 +64,7 @@ impl TaskKind {
             TaskKind::Backfill => "backfill",
             TaskKind::Purge => "purge",
             TaskKind::Trim => "trim",
+            TaskKind::PurgeLikes => "purge_likes",
         }
     }
 

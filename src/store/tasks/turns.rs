@@ -74,7 +74,7 @@ macro_rules! queue {
             $number,
             " AS BIGINT) AS queue, id, kind, tweet_id, author_id, reader_id, progress, \
              until_key, rows_done, created_at, retry_at, attempts, work_us FROM fanout_tasks \
-             WHERE finished_at IS NULL AND kind BETWEEN 1 AND 8 AND ",
+             WHERE finished_at IS NULL AND kind BETWEEN 1 AND 9 AND ",
             $condition,
             " ORDER BY ",
             $order,
@@ -145,6 +145,6 @@ mod tests {
     #[test]
     fn the_statement_asks_for_the_known_kinds() {
         let codes: Vec<i16> = TaskKind::ALL.into_iter().map(TaskKind::code).collect();
-        assert_eq!(codes, (1..=8).collect::<Vec<i16>>(), "kind BETWEEN 1 AND 8");
+        assert_eq!(codes, (1..=8).collect::<Vec<i16>>(), "kind BETWEEN 1 AND 9");
     }
 }
