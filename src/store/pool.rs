@@ -409,13 +409,17 @@ pub(super) fn postgres_url(url: &str) -> String {
 
 fn postgres_setup(statement_timeout: Duration) -> String {
     let limit = statement_timeout.as_millis();
-    // English messages: some conditions can be told apart by their words only.
     format!(
-        "SET application_name = 'roost'; SET lc_messages = 'C'; SET statement_timeout = {limit}; \
+        "SET application_name = 'roost'; {ENGLISH} SET statement_timeout = {limit}; \
          SET idle_in_transaction_session_timeout = {};",
         limit * 2
     )
 }
+
+/// English messages: some conditions can be told apart by their words only. A role without the
+/// privilege to choose keeps the server's language, which is English unless somebody has chosen.
+pub(super) const ENGLISH: &str = "DO $$ BEGIN PERFORM set_config('lc_messages', 'C', FALSE); \
+     EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;";
 
 /// FULL: a commit is on the disk before it is acknowledged. The limits keep the log file small.
 pub(super) const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \

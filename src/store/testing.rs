@@ -15,6 +15,7 @@ pub(crate) struct TestDb {
     /// How it was opened.
     pub(crate) config: DbConfig,
     /// The folder of a SQLite file, or the admin URL and name of a Postgres database.
+    #[expect(dead_code, reason = "removed when dropped")]
     place: Place,
 }
 
@@ -35,11 +36,23 @@ pub(crate) fn databases() -> Vec<TestDb> {
 pub(crate) fn sqlite() -> TestDb {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
-    open("sqlite", url, Place::Folder(folder))
+    open("sqlite", config(url), Place::Folder(folder))
 }
 
 /// A fresh database on the test server.
 pub(crate) fn postgres() -> TestDb {
+    let EmptyDb { config, place } = empty_postgres();
+    open("postgres", config, place)
+}
+
+/// A database on the test server without tables, which goes away with this value.
+pub(crate) struct EmptyDb {
+    pub(crate) config: DbConfig,
+    place: Place,
+}
+
+/// A fresh database without tables.
+pub(crate) fn empty_postgres() -> EmptyDb {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let admin = std::env::var("ROOST_TEST_POSTGRES")
         .expect("ROOST_TEST_POSTGRES is not set: run the tests with ./scripts/test");
@@ -53,18 +66,21 @@ pub(crate) fn postgres() -> TestDb {
     };
     let server = base.rsplit_once('/').expect("a URL with a database name").0;
     let url = format!("{server}/{name}{query}");
-    open("postgres", url, Place::Server { admin, name })
+    EmptyDb { config: config(url), place: Place::Server { admin, name } }
 }
 
-fn open(name: &'static str, url: String, place: Place) -> TestDb {
-    let config = DbConfig {
+fn config(url: String) -> DbConfig {
+    DbConfig {
         url,
         read_connections: 4,
         write_connections: 4,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(30),
         max_waiting: 10_000,
-    };
+    }
+}
+
+fn open(name: &'static str, config: DbConfig, place: Place) -> TestDb {
     migrations::run(&config).expect("migrations run");
     let db = Db::open(&config).expect("a valid URL");
     TestDb { name, db, config, place }
@@ -77,9 +93,9 @@ impl TestDb {
     }
 }
 
-impl Drop for TestDb {
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Place::Server { admin, name } = &self.place
+        if let Place::Server { admin, name } = self
             && let Ok(mut conn) = PgConnection::establish(admin)
         {
             let _ = conn.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
