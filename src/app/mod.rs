@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use parts::Parts;
 
@@ -47,12 +47,14 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         }
         let servers = server::bind(&config, &parts, prometheus)?;
         let housekeeping = background::start(&parts);
+        // From here on a signal is listened to: whoever has read the line may send one.
+        let signals = Signals::listen()?;
         println!("Roost listens on http://{}", servers.address);
         tracing::info!(address = %servers.address, engine = ?parts.db.engine(), "ready");
         let running = servers.main.handle();
         let main = actix_web::rt::spawn(servers.main);
         let metrics = servers.metrics.map(|server| (server.handle(), actix_web::rt::spawn(server)));
-        told_to_stop().await?;
+        signals.told_to_stop().await;
         tracing::info!("stopping");
         // First no new work comes in, then what is under way is written, then the rest closes.
         parts.streams.stop();
@@ -105,12 +107,22 @@ fn lock_folder(folder: &std::path::Path) -> anyhow::Result<File> {
     }
 }
 
-async fn told_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask for an orderly stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn told_to_stop(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -16,6 +16,7 @@ on_every_setup! {
     everything_acknowledged_survives_a_kill,
     a_kill_under_load_loses_nothing_acknowledged,
     a_polite_stop_is_quick_and_clean,
+    a_stop_right_after_the_start_is_clean,
     a_polite_stop_under_load_loses_nothing_acknowledged,
     a_request_under_way_is_answered_before_the_stop,
     sessions_and_photos_outlive_a_restart,
@@ -172,6 +173,14 @@ fn a_polite_stop_is_quick_and_clean(mut app: App) {
     app.quiesce();
     assert_eq!(bob.feed_ids().len(), 5);
     app.assert_counts_match_rows();
+}
+
+fn a_stop_right_after_the_start_is_clean(mut app: App) {
+    // Whoever has read that it listens may ask it to stop at once.
+    for _ in 0..5 {
+        app.restart();
+    }
+    assert_eq!(app.sigterm(), Some(0));
 }
 
 fn a_polite_stop_under_load_loses_nothing_acknowledged(mut app: App) {
