@@ -27,9 +27,17 @@ pub const PASSWORD: &str = "correct horse";
 pub struct Builder {
     setup: Setup,
     environment: BTreeMap<String, String>,
+    before: Option<String>,
 }
 
 impl Builder {
+    /// Starts on a database as the first release would have left it: its schema, and the data
+    /// that these statements put in.
+    pub fn on_first_schema(mut self, data: String) -> Self {
+        self.before = Some(data);
+        self
+    }
+
     /// Sets one environment variable of the server.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
@@ -62,8 +70,12 @@ impl Builder {
         let data = folder.path().join("data");
         let database = match self.setup {
             Setup::Sqlite => Database::Sqlite { folder: data.clone() },
+            Setup::Postgres | Setup::PostgresRedis if self.before.is_some() => Database::empty(),
             Setup::Postgres | Setup::PostgresRedis => Database::postgres(),
         };
+        if let Some(data) = &self.before {
+            database.make_first_schema(data);
+        }
         let file = || format!("sqlite:{}", data.join("roost.db").display());
         prepare(&database.url().unwrap_or_else(file));
         let redis = (self.setup == Setup::PostgresRedis).then(RedisTier::fresh);
@@ -106,7 +118,7 @@ pub struct App {
 impl App {
     /// The way to an app with settings of its own.
     pub fn on(setup: Setup) -> Builder {
-        Builder { setup, environment: BTreeMap::new() }
+        Builder { setup, environment: BTreeMap::new(), before: None }
     }
 
     /// Where it listens, without a slash at the end.

@@ -42,12 +42,42 @@ enum Link {
 impl Database {
     /// A fresh, migrated PostgreSQL database.
     pub fn postgres() -> Self {
+        Self::copy_of(template())
+    }
+
+    /// A fresh PostgreSQL database without tables.
+    pub fn empty() -> Self {
+        Self::copy_of("template0")
+    }
+
+    fn copy_of(template: &str) -> Self {
         static LAST: AtomicUsize = AtomicUsize::new(0);
-        let template = template();
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("roost_it_{}_{number}", std::process::id());
         admin(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
         Self::Postgres { name }
+    }
+
+    /// Makes the tables of the first release, where there are none, and fills them.
+    pub fn make_first_schema(&self, data: &str) {
+        let tables = match self {
+            Self::Sqlite { folder } => {
+                std::fs::create_dir_all(folder).expect("make the data directory");
+                // Where the server looks for its file when it is told nothing else.
+                let file = folder.join("roost.db");
+                let mut link =
+                    SqliteConnection::establish(&file.to_string_lossy()).expect("make a file");
+                link.batch_execute("PRAGMA journal_mode = WAL").expect("a file as the server's");
+                include_str!("../../../migrations/sqlite/2026-11-01-000000_initial/up.sql")
+            }
+            Self::Postgres { .. } => {
+                include_str!("../../../migrations/postgres/2026-11-01-000000_initial/up.sql")
+            }
+        };
+        let noted = "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
+             NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+             INSERT INTO __diesel_schema_migrations (version) VALUES ('20261101000000');";
+        self.execute(&format!("BEGIN; {tables} {noted} {data}; COMMIT"));
     }
 
     /// The URL to give to the server; None where it finds its file itself.
