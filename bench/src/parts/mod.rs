@@ -4,6 +4,7 @@
 //! starts its own processes, leaves nothing running, and keeps to its share of the time: about
 //! 20 s of a quick run and 4 min of a full one.
 
+mod counters;
 mod start;
 
 use crate::Bench;
@@ -21,11 +22,18 @@ pub struct Part {
 }
 
 /// All parts, in the order in which they run.
-pub const PARTS: &[Part] = &[Part {
-    name: "start",
-    about: "Time to ready, and a thousand first readers of one timeline",
-    run: start::run,
-}];
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "start",
+        about: "Time to ready, and a thousand first readers of one timeline",
+        run: start::run,
+    },
+    Part {
+        name: "counters",
+        about: "Likes: group commit against one transaction per like",
+        run: counters::run,
+    },
+];
 
 /// Takes `rounds` pairs of measurements, ours and the rival's one right after the other. Which
 /// of the two comes first alternates, so that a machine that slows down favours neither.
