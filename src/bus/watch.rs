@@ -28,6 +28,10 @@ const LOOKS: u32 = 3;
 /// list void by then.
 const MOURNED_FOR: Duration = Duration::from_secs(60);
 
+/// How often the writers under way are looked for in vain. None lives longer than that without
+/// the database.
+const MOST_TRIES: u32 = 60;
+
 /// Pause between two looks at writers that must come to an end.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -163,7 +167,14 @@ impl Watch {
         }
         metrics::counter!("roost_nodes_buried_total").increment(dead.len() as u64);
         if dirty {
-            self.wait_for_writers().await?;
+            let mut tries = 0;
+            while let Err(error) = self.wait_for_writers().await
+                && tries < MOST_TRIES
+            {
+                tracing::debug!(%error, "cannot see the writers under way");
+                tokio::time::sleep(FORGET_EVERY).await;
+                tries += 1;
+            }
             // Without `done`: a loss.
             drop(permit);
         } else {

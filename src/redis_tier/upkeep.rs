@@ -75,12 +75,16 @@ impl Upkeep {
         let (greeting, session_cell) = shared.connect().await?;
         let Greeting { mut conn, identity, left_with } = greeting;
         if shared.db.is_some() {
-            shared.ask_health(&mut conn, &identity).await?;
             let known = self.identity.take().or(left_with);
             if known.as_ref() != Some(&identity) {
-                // Restarted or replaced: its data may be older than what it had confirmed.
+                // Restarted or replaced: its data may be older than what it had confirmed. Void
+                // before the server is given its name below: after a crash in between, whoever
+                // finds the name would believe the data.
                 shared.breaker.lock().lost();
+                shared.settle().await?;
             }
+            self.identity = Some(identity.clone());
+            shared.ask_health(&mut conn, &identity).await?;
         }
         self.identity = Some(identity);
         let session = shared.breaker.lock().rise(conn);
