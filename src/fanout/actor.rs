@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -84,6 +85,7 @@ impl WriterActor {
         self.busy = true;
         let size = self.waiting.len().min(GROUP);
         let group: Vec<(Op, Reply)> = self.waiting.drain(..size).collect();
+        self.count_waiting();
         metrics::gauge!("roost_writer_queue").set(self.waiting.len() as f64);
         let cycle = cycle(self.core.clone(), group, tasks);
         ctx.spawn(cycle.into_actor(self).map(|(tasks, discards), actor, ctx| {
@@ -92,6 +94,11 @@ impl WriterActor {
             discards.into_iter().for_each(|discard| actor.discard(discard, ctx));
             actor.go_on(ctx);
         }));
+    }
+
+    /// Lets a round that is under way know that somebody waits for its end.
+    fn count_waiting(&self) {
+        self.core.waiting.store(self.waiting.len(), Ordering::Relaxed);
     }
 
     /// Deletes photos beside the cycles, and looks at the task that waited for it.
@@ -133,7 +140,7 @@ async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> (Tasks
         Tasks::Look if !had_ops => {
             core.look_at_backlog().await.map(|more| Worked { more, ..Worked::default() })
         }
-        _ => core.work_round(had_ops).await,
+        _ => core.work_round().await,
     };
     match result {
         Ok(Worked { more, discards }) => (if more { Tasks::Some } else { Tasks::None }, discards),
@@ -175,6 +182,7 @@ impl Handler<Submit> for WriterActor {
             return;
         }
         self.waiting.push_back((message.op, message.reply));
+        self.count_waiting();
         self.go_on(ctx);
     }
 }

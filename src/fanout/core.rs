@@ -1,7 +1,7 @@
 //! What the writer does with a group of operations, without the actor around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use super::rotation::{ROUND_TASKS, Rotation};
 use super::rounds::{Job, Pace, Round, round};
 use super::throttle::Throttle;
 use crate::redis_tier::{RedisTier, WritePermit};
-use crate::store::{Db, StoreError, purge, tasks};
+use crate::store::{Db, Engine, StoreError, purge, tasks};
 use crate::time::Clock;
 
 /// Deleted tweets whose photos are being deleted at a time.
@@ -30,6 +30,10 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     pub(super) redis: RedisTier,
     pub(super) audience: Arc<dyn Audience>,
+    /// Writes that wait for the end of the transaction under way.
+    pub(super) waiting: Arc<AtomicUsize>,
+    /// Whether other nodes write to the same database, as of the last transaction.
+    has_company: AtomicBool,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
     open_tasks: AtomicI64,
     rotation: Mutex<Rotation>,
@@ -62,6 +66,8 @@ impl Core {
             pace: Pace::default(),
             redis,
             audience,
+            waiting: Arc::default(),
+            has_company: AtomicBool::new(false),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
             throttle: Mutex::default(),
@@ -138,6 +144,7 @@ impl Core {
     /// Lets what is outside follow, in the order of the transactions and one at a time: the
     /// database may be one transaction ahead, so that neither waits for the other.
     async fn tell_outside(&self, effects: Arc<Effects>, number: Option<u64>, permit: WritePermit) {
+        self.has_company.store(number.is_some(), Ordering::Relaxed);
         let mut under_way = self.outside.lock().await;
         ended(under_way.take()).await;
         let audience = self.audience.clone();
@@ -152,30 +159,36 @@ impl Core {
         ended(self.outside.lock().await.take()).await;
     }
 
-    /// Moves open tasks on by one round. `hurry`: somebody has just been served, and others may
-    /// come. A round that the database has refused is repeated step by step, so that only the
-    /// task to blame is set back.
-    pub(super) async fn work_round(&self, hurry: bool) -> Result<Worked, StoreError> {
+    /// Moves open tasks on by one round. One that the database has refused is repeated step by
+    /// step, so that only the task to blame is set back.
+    pub(super) async fn work_round(&self) -> Result<Worked, StoreError> {
         self.revive_once().await?;
-        let mut result = self.one_round(hurry).await;
+        let mut result = self.one_round().await;
         if matches!(result, Err(StoreError::Query(_)))
             && !self.careful.swap(true, Ordering::Relaxed)
         {
-            result = self.one_round(hurry).await;
+            result = self.one_round().await;
         }
         let failed = matches!(result, Err(StoreError::Query(_) | StoreError::Unavailable(_)));
         self.careful.store(failed, Ordering::Relaxed);
         result
     }
 
-    async fn one_round(&self, hurry: bool) -> Result<Worked, StoreError> {
+    async fn one_round(&self) -> Result<Worked, StoreError> {
         let started = Instant::now();
         let permit = self.redis.begin_write().await;
         let rotation = *self.rotation.lock();
+        let throttle = *self.throttle.lock();
+        // On SQLite likes and comments wait for the same lock.
+        let company =
+            self.has_company.load(Ordering::Relaxed) || self.db.engine() == Engine::Sqlite;
+        let rows = throttle.rows(self.pace, company);
         let job = Job {
             config: self.config,
             pace: self.pace,
-            rows: self.throttle.lock().rows(self.pace, hurry),
+            rows,
+            hurried_rows: throttle.hurried_rows(self.pace),
+            waiting: self.waiting.clone(),
             now: self.clock.now(),
             careful: self.careful.load(Ordering::Relaxed),
             discards: self.discards.available_permits(),
@@ -201,7 +214,7 @@ impl Core {
             return self.nothing_moved(turns).await;
         }
         self.idle_turns.store(0, Ordering::Relaxed);
-        self.throttle.lock().learn(job.rows, effects.rows, started.elapsed());
+        self.throttle.lock().learn(rows, effects.rows, started.elapsed());
         self.count(&effects, 1);
         books::round(&effects, started.elapsed());
         // Cheaper than an empty round, which is a write.

@@ -75,7 +75,7 @@ pub(super) fn purge(
     conn: &mut Conn<'_>,
     task: &Task,
     at: Timestamp,
-    budget: Budget,
+    budget: Budget<'_>,
     effects: &mut Effects,
 ) -> QueryResult<Progress> {
     if task.progress == 0 {

@@ -1,17 +1,19 @@
 //! One transaction for several tasks, each moved on by a bounded step.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use super::commit::WriterConfig;
 use super::effects::{Chunk, Effects, Failed, Finished};
 use super::rotation::{ROUND_TASKS, Rotation};
-use super::steps::{Budget, Progress, step};
-use crate::store::tasks::{self, Task, Work};
+use super::steps::{Budget, Progress, is_awaited, step};
+use crate::store::tasks::{self, Queue, Task, Work};
 use crate::store::{Conn, StoreError, clock};
 use crate::time::Timestamp;
 
-/// After so long a round begins no further step: a post waits for one round at most.
-const ROUND_LIMIT: Duration = Duration::from_millis(100);
+/// After so long a round begins no further step, whatever it was thought to take.
+const ROUND_LIMIT: Duration = Duration::from_millis(200);
 
 /// How much work one transaction takes on.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +43,16 @@ impl Default for Pace {
 }
 
 /// What a round is to do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) config: WriterConfig,
     pub(super) pace: Pace,
-    /// Rows to write, about.
+    /// Rows to write, about, ...
     pub(super) rows: usize,
+    /// ... and when a tweet waits for its first followers among other tasks.
+    pub(super) hurried_rows: usize,
+    /// Writes that wait for the end of this round.
+    pub(super) waiting: Arc<AtomicUsize>,
     /// The process clock.
     pub(super) now: Timestamp,
     /// Whether each step gets a savepoint, so that one that fails is undone alone.
@@ -86,14 +92,18 @@ pub(super) fn round(
     let picked = rotation.pick(conn, now)?;
     let mut effects = Effects::default();
     let (mut turns, mut worked) = (0, false);
-    let mut left = job.rows;
+    // What one task is given, the others wait for: nobody is told before the commit.
+    let hurry = picked.len() > 1 && picked.iter().any(|(queue, _)| *queue == Queue::Fresh);
+    let mut left = if hurry { job.hurried_rows } else { job.rows };
     let mut discards = job.discards;
     for (place, (queue, task)) in picked.iter().enumerate() {
-        if place > 0 && (left == 0 || begun.elapsed() > ROUND_LIMIT) {
+        let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || is_awaited(&job.waiting);
+        if place > 0 && is_over {
             break;
         }
         let share = (left / (picked.len() - place)).max(job.pace.share_rows);
-        let budget = Budget { share, sweep: job.pace.sweep_rows, discards };
+        let waiting = &*job.waiting;
+        let budget = Budget { share, sweep: job.pace.sweep_rows, discards, waiting };
         let rows_before = effects.rows;
         worked |= take_turn(conn, job, task, moments.take(), budget, &mut effects)?;
         left = left.saturating_sub(effects.rows - rows_before);
@@ -111,7 +121,7 @@ fn take_turn(
     job: &Job,
     task: &Task,
     at: Timestamp,
-    budget: Budget,
+    budget: Budget<'_>,
     effects: &mut Effects,
 ) -> Result<bool, StoreError> {
     let mut own = Effects::default();
@@ -145,7 +155,7 @@ fn move_on(
     job: &Job,
     task: &Task,
     at: Timestamp,
-    budget: Budget,
+    budget: Budget<'_>,
     effects: &mut Effects,
 ) -> Result<bool, StoreError> {
     let begun = Instant::now();

@@ -1,5 +1,7 @@
 //! Steps of durable tasks: bounded work inside the transaction of a round.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use diesel::QueryResult;
 
 use super::commit::WriterConfig;
@@ -11,15 +13,25 @@ use crate::store::{self, Conn, StoreError, friendships, newsfeeds, recount, twee
 use crate::time::Timestamp;
 use crate::timeline::{Entry, TimelineKey};
 
+/// Rows of one statement of a delivery. Between two of them a step can be ended.
+const STATEMENT_ROWS: usize = 2_000;
+
 /// Limits of one step.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct Budget<'a> {
     /// Rows that it writes at most.
     pub(super) share: usize,
     /// Entries that it looks at, if it is a removal from one feed.
     pub(super) sweep: usize,
     /// Tweets whose photos may be given to the photo store.
     pub(super) discards: usize,
+    /// Writes that wait for the end of the round.
+    pub(super) waiting: &'a AtomicUsize,
+}
+
+/// Whether a write waits for the end of the round.
+pub(super) fn is_awaited(waiting: &AtomicUsize) -> bool {
+    waiting.load(Ordering::Relaxed) > 0
 }
 
 /// How far a step has come.
@@ -59,12 +71,12 @@ pub(super) fn step(
     config: WriterConfig,
     task: &Task,
     at: Timestamp,
-    budget: Budget,
+    budget: Budget<'_>,
     effects: &mut Effects,
 ) -> Result<Progress, StoreError> {
     let share = budget.share;
     Ok(match task.kind {
-        TaskKind::Deliver => deliver(conn, task, at, share, effects)?,
+        TaskKind::Deliver => deliver(conn, task, at, budget, effects)?,
         TaskKind::Retract => retract(conn, task, at, share, effects)?,
         TaskKind::Sweep => sweep(conn, task, budget.sweep, effects)?,
         TaskKind::Backfill => backfill(conn, config, task, effects)?,
@@ -85,34 +97,48 @@ pub(super) fn step(
     })
 }
 
+/// Several statements, since one that has begun cannot be ended: a post waits for one of them,
+/// and a commit is shared by many rows while nobody waits.
 fn deliver(
     conn: &mut Conn<'_>,
     task: &Task,
     at: Timestamp,
-    share: usize,
+    budget: Budget<'_>,
     effects: &mut Effects,
 ) -> QueryResult<Progress> {
-    let readers = newsfeeds::deliver(
-        conn,
-        Delivery {
-            tweet_id: task.tweet_id,
-            author_id: task.author_id,
-            followed_before: Timestamp(task.until_key),
-            at,
-            after: task.progress,
-            limit: share,
-        },
-    )?;
-    let rows = readers.len();
-    let end = readers.iter().copied().max().filter(|_| rows == share);
-    if end.is_none() {
+    let mut readers: Vec<i64> = Vec::new();
+    let mut after = task.progress;
+    let is_done = loop {
+        let limit = STATEMENT_ROWS.min(budget.share - readers.len());
+        let served = newsfeeds::deliver(
+            conn,
+            Delivery {
+                tweet_id: task.tweet_id,
+                author_id: task.author_id,
+                followed_before: Timestamp(task.until_key),
+                at,
+                after,
+                limit,
+            },
+        )?;
+        after = served.iter().copied().max().unwrap_or(after);
+        readers.extend_from_slice(&served);
+        if served.len() < limit {
+            break true;
+        }
+        if readers.len() >= budget.share || is_awaited(budget.waiting) {
+            break false;
+        }
+    };
+    if is_done {
         tweets::set_delivered(conn, &[task.tweet_id], at)?;
     }
+    let rows = readers.len();
     if rows > 0 {
         let entry = Entry { created_at: at, tweet_id: task.tweet_id };
         effects.deliveries.push(Delivered { entry, readers });
     }
-    Ok(Progress::to(end, rows))
+    Ok(Progress::to((!is_done).then_some(after), rows))
 }
 
 fn backfill(

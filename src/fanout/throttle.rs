@@ -1,13 +1,17 @@
-//! How many rows a round may write: as many as fit into the time that a post may wait.
+//! How many rows a round may write: as many as fit into the time that it should take.
 
 use std::time::Duration;
 
 use super::rounds::Pace;
 
-/// How long a round should take while nobody waits for the writer.
-const AT_LEISURE: Duration = Duration::from_millis(40);
+/// How long a round should take. A write that comes meanwhile ends it early.
+const AT_LEISURE: Duration = Duration::from_millis(150);
 
-/// The same right after a post, a follow or a delete: more of them may come.
+/// The same while others wait for the same lock, who cannot end it: other nodes, and on SQLite
+/// every write.
+const IN_COMPANY: Duration = Duration::from_millis(40);
+
+/// The same when a tweet waits in it for its first followers, and larger deliveries too.
 const IN_A_HURRY: Duration = Duration::from_millis(12);
 
 /// Rows per second before anything has been measured.
@@ -29,9 +33,17 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Rows of the next round. `hurry`: somebody has just been served.
-    pub(super) fn rows(&self, pace: Pace, hurry: bool) -> usize {
-        let time = if hurry { IN_A_HURRY } else { AT_LEISURE };
+    /// Rows of a round. `company`: others wait for the same lock.
+    pub(super) fn rows(&self, pace: Pace, company: bool) -> usize {
+        self.rows_in(pace, if company { IN_COMPANY } else { AT_LEISURE })
+    }
+
+    /// Rows of a round that somebody waits for.
+    pub(super) fn hurried_rows(&self, pace: Pace) -> usize {
+        self.rows_in(pace, IN_A_HURRY)
+    }
+
+    fn rows_in(&self, pace: Pace, time: Duration) -> usize {
         let rows = (self.rows_per_s * time.as_secs_f64()) as usize;
         rows.clamp(pace.least_rows, pace.most_rows)
     }
@@ -53,7 +65,7 @@ mod tests {
 
     #[test]
     fn rounds_come_to_take_the_time_they_should() {
-        for rows_per_s in [10_000.0, 80_000.0, 400_000.0] {
+        for rows_per_s in [10_000.0, 80_000.0, 300_000.0] {
             let mut throttle = Throttle::default();
             let pace = Pace::default();
             let time = |rows: usize| Duration::from_secs_f64(rows as f64 / rows_per_s + 0.002);
@@ -64,6 +76,7 @@ mod tests {
             let took = time(throttle.rows(pace, false));
             assert!(took <= AT_LEISURE * 5 / 4, "{rows_per_s} rows per second: {took:?}");
             assert!(took >= AT_LEISURE / 2, "{rows_per_s} rows per second: {took:?}");
+            assert!(throttle.hurried_rows(pace) < throttle.rows(pace, true));
             assert!(throttle.rows(pace, true) < throttle.rows(pace, false));
         }
     }

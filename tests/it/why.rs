@@ -4,6 +4,7 @@ use crate::harness::{App, Setup, followers, id, on_every_setup};
 
 on_every_setup! {
     it_tells_what_is_there_and_where,
+    it_tells_what_redis_has,
     it_tells_why_a_tweet_is_not_there,
     it_tells_how_far_a_delivery_has_come,
     it_cannot_tell_of_nobody,
@@ -53,14 +54,30 @@ fn it_tells_what_is_there_and_where(setup: Setup) {
     let (status, text) = why(&app, "bob", late, &["--node", &metrics_address(&app)]);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("memory    yes"), "{text}");
-    let redis = match setup {
-        Setup::PostgresRedis => "Redis     yes",
-        Setup::Sqlite | Setup::Postgres => "Redis     not configured",
-    };
-    assert!(text.contains(redis), "{text}");
     // What is in memory is nobody else's business: not on the main address.
     let path = format!("/debug/feeds/{}/{late}", bob.id);
     assert_eq!(app.anonymous().get(&path).status, 404);
+}
+
+fn it_tells_what_redis_has(app: App) {
+    let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
+    bob.follow(&ann);
+    let tweet = id(&ann.tweet("hello"));
+    app.quiesce();
+    if app.setup != Setup::PostgresRedis {
+        says(&app, "bob", tweet, 0, &["Redis     not configured"]);
+        return;
+    }
+    says(&app, "bob", tweet, 0, &["Redis     no list of this feed"]);
+    let asked = std::time::Instant::now();
+    while app.metric("roost_redis_up") != Some(1.0) {
+        assert!(asked.elapsed() < std::time::Duration::from_secs(20), "Redis is not used");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    bob.feed();
+    says(&app, "bob", tweet, 0, &["Redis     yes, among the newest 1"]);
+    app.flush_redis();
+    says(&app, "bob", tweet, 0, &["Redis     no list of this feed"]);
 }
 
 fn it_tells_why_a_tweet_is_not_there(app: App) {

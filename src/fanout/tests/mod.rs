@@ -161,7 +161,7 @@ impl<'a> Desk<'a> {
 
     /// One round; whether there was anything to do.
     pub(super) async fn round(&self) -> bool {
-        let Worked { more, discards } = self.core.work_round(false).await.expect("a round");
+        let Worked { more, discards } = self.core.work_round().await.expect("a round");
         for discard in discards {
             self.core.discard(discard).await;
         }

@@ -34,7 +34,7 @@ fn a_crash_before_the_files_are_gone_leaves_the_rows_that_name_them() {
         let mut handed_out = 0;
         loop {
             // What is to be deleted dies with the process.
-            let worked = desk.core.work_round(false).await.unwrap();
+            let worked = desk.core.work_round().await.unwrap();
             handed_out += worked.discards.len();
             if !worked.more {
                 break;

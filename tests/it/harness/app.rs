@@ -273,15 +273,13 @@ impl App {
         }
     }
 
-    /// Runs another command of the binary with the settings of this app.
+    /// The same as text.
     pub fn roost(&self, args: &[&str]) -> Ran {
-        let settings = self.environment.iter().map(|(name, value)| (name, value));
-        let mut command = roost_command();
-        let output = command.args(args).envs(settings).output().expect("run roost");
+        let Output { status, stdout, stderr } = self.run(args);
         Ran {
-            status: output.status.code(),
-            text: String::from_utf8_lossy(&output.stdout).into_owned(),
-            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: status.code(),
+            text: String::from_utf8_lossy(&stdout).into_owned(),
+            errors: String::from_utf8_lossy(&stderr).into_owned(),
         }
     }
 
