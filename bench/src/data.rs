@@ -25,6 +25,7 @@ pub enum Setup {
 }
 
 /// A database of a part's own. It stays until the run ends, unless [`Data::discard`] is called.
+#[derive(Debug, Clone)]
 pub struct Data {
     /// On what.
     pub setup: Setup,

@@ -8,10 +8,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::Context;
+use futures_util::StreamExt;
 use roost_bench::load::Reply;
 
 #[global_allocator]
@@ -54,7 +56,15 @@ fn run() -> anyhow::Result<()> {
     })
 }
 
-async fn reply_always(answer: web::Data<Answer>) -> HttpResponse {
+async fn reply_always(
+    request: HttpRequest,
+    mut body: web::Payload,
+    answer: web::Data<Answer>,
+) -> HttpResponse {
+    if *request.method() != Method::GET {
+        // The server would close a connection with a body that nobody reads.
+        while let Some(Ok(_)) = body.next().await {}
+    }
     let mut response = HttpResponse::Ok();
     for (name, value) in &answer.headers {
         response.insert_header((name.clone(), value.clone()));

@@ -191,8 +191,7 @@ pub fn call(address: SocketAddr, request: &Request) -> anyhow::Result<Reply> {
     };
     let reply = Reply { head, bytes };
     if !(200..300).contains(&head.status) {
-        let line = String::from_utf8_lossy(request.bytes());
-        bail!("{}: {} {}", line.lines().next().unwrap_or(""), head.status, reply.text());
+        bail!("{}: {} {}", request.line(), head.status, reply.text());
     }
     Ok(reply)
 }

@@ -4,6 +4,7 @@
 mod burst;
 mod closed;
 mod connection;
+mod each;
 mod open;
 mod outcome;
 mod request;
@@ -12,6 +13,7 @@ mod timer;
 pub use burst::burst;
 pub use closed::{Shape, closed};
 pub use connection::{Connection, Head, Reply, call};
+pub use each::each;
 pub use open::{Arrivals, open};
 pub use outcome::{Outcome, nanoseconds};
 pub use request::Request;

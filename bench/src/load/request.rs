@@ -19,6 +19,12 @@ impl Request {
         Request(head("POST", path, cookie, &rest).into_bytes().into())
     }
 
+    /// Method and path, for messages.
+    pub fn line(&self) -> String {
+        let line = self.0.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        String::from_utf8_lossy(line).trim_end_matches(" HTTP/1.1").to_owned()
+    }
+
     /// What goes over the wire.
     pub fn bytes(&self) -> &[u8] {
         &self.0

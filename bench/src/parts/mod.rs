@@ -5,6 +5,9 @@
 //! 20 s of a quick run and 4 min of a full one.
 
 mod counters;
+mod mixed;
+mod read;
+mod scale;
 mod start;
 
 use crate::Bench;
@@ -23,6 +26,21 @@ pub struct Part {
 
 /// All parts, in the order in which they run.
 pub const PARTS: &[Part] = &[
+    Part {
+        name: "read",
+        about: "Pages of timelines, warm and cold, against the bare handler",
+        run: read::run,
+    },
+    Part {
+        name: "mixed",
+        about: "Posts, reads, follows, likes and comments at fixed rates",
+        run: mixed::run,
+    },
+    Part {
+        name: "scale",
+        about: "Reads as users, resident timelines and depth grow; memory",
+        run: scale::run,
+    },
     Part {
         name: "start",
         about: "Time to ready, and a thousand first readers of one timeline",
