@@ -36,9 +36,18 @@ async function showTweet(page, id) {
   return () => {};
 }
 
+/** What stands behind the #, also when somebody has typed nonsense there. */
+function address() {
+  try {
+    return decodeURIComponent(location.hash);
+  } catch {
+    return location.hash;
+  }
+}
+
 /** Shows what the address asks for. What is ready only after the next call is dropped. */
 async function route() {
-  const path = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+  const path = address().replace(/^#\/?/, "");
   const number = ++visit;
   leave();
   leave = () => {};
@@ -75,7 +84,7 @@ function showNothing(page, text = "There is nobody and nothing here.") {
 }
 
 function drawNav() {
-  const here = decodeURIComponent(location.hash);
+  const here = address();
   const link = (href, name, text) => el("a", {
     href, "aria-current": here === href || (href === "#/" && here === "") ? "page" : null,
   }, icon(name), text);
