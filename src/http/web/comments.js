@@ -13,14 +13,21 @@ export function commentsOf(tweet, me, changed) {
   function add(comment) {
     if (shown.has(comment.id)) return;
     shown.add(comment.id);
-    list.append(line(comment, me, changed));
+    list.append(line(comment, me, (by) => { changed(by); note(); }));
+    note();
+  }
+
+  /** Says that there is nothing, unless a button stands there. */
+  function note() {
+    if (!state.querySelector("button")) state.textContent = list.hasChildNodes() ? "" : "No comments yet.";
   }
 
   async function load(after) {
     try {
       const page = await api.comments(tweet.id, after);
+      state.replaceChildren();
       page.comments.forEach(add);
-      state.textContent = shown.size === 0 ? "No comments yet." : "";
+      note();
       if (page.has_next_page) {
         const last = page.comments.at(-1).created_at;
         offer("Show more comments", () => load(last));

@@ -135,10 +135,16 @@ impl Browser {
         self.call("POST", "/execute/sync", json!({"script": script, "args": []}))
     }
 
-    /// Waits until a JavaScript expression is true.
+    /// Waits until a JavaScript expression is true. While something that it names is not there
+    /// yet, it is not.
     #[track_caller]
     pub fn wait_for(&self, expression: &str) {
-        self.until(expression, || (self.value(expression) == true).then_some(()));
+        let script = format!("try {{ return ({expression}); }} catch {{ return false; }}");
+        let body = json!({"script": script, "args": []});
+        self.until(expression, || {
+            let value = self.call("POST", "/execute/sync", body.clone());
+            (value == true).then_some(())
+        });
     }
 
     /// Answers the question that the page asks.

@@ -139,6 +139,7 @@ fn like_and_comment(browser: &Browser, ann: &Client) {
     browser.wait_for(&format!(
         "{first}.querySelector('.comments li p')?.textContent === 'Congratulations to me'"
     ));
+    browser.wait_for(&format!("{first}.querySelector('.comments .hint').textContent === ''"));
     browser.picture("9-liked-and-commented");
     is_quiet(browser);
     let tweet = ann.feed()[0]["tweet"].clone();
