@@ -18,7 +18,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::feed::Feed;
 use self::permit::Permit;
@@ -39,9 +39,14 @@ const MOST_STREAMS: usize = 20_000;
 /// whose client has gone, which shows only when something is sent to it.
 const MOST_OF_ONE_USER: usize = 20;
 
+/// Streams that are put together at a time; the others wait. A tweet that reaches ten thousand of
+/// them at once must not crowd everybody else out of the database.
+const MOST_AT_WORK: usize = 32;
+
 /// The open streams of a node, and the word that ends them.
 pub struct Streams {
     open: Arc<Mutex<Open>>,
+    at_work: Arc<Semaphore>,
     stop: watch::Sender<bool>,
 }
 
@@ -54,7 +59,8 @@ struct Open {
 
 impl Default for Streams {
     fn default() -> Self {
-        Streams { open: Arc::default(), stop: watch::Sender::new(false) }
+        let at_work = Arc::new(Semaphore::new(MOST_AT_WORK));
+        Streams { open: Arc::default(), at_work, stop: watch::Sender::new(false) }
     }
 }
 
@@ -79,7 +85,7 @@ impl Streams {
             oldest.notify_one();
         }
         of_user.push_back(given_up.clone());
-        Ok(Place { user_id, given_up, open: self.open.clone() })
+        Ok(Place { user_id, given_up, open: self.open.clone(), at_work: self.at_work.clone() })
     }
 }
 
@@ -88,6 +94,7 @@ struct Place {
     user_id: i64,
     given_up: Arc<Notify>,
     open: Arc<Mutex<Open>>,
+    at_work: Arc<Semaphore>,
 }
 
 impl Drop for Place {

@@ -205,7 +205,10 @@ impl Hydrator {
         let authors = self.users.many(&authors).await?;
         let liked = match viewer {
             Some(viewer) => {
-                let ids: Vec<i64> = cards.iter().map(|card| card.id).collect();
+                // What nobody likes needs no question, and a tweet that has just been posted is
+                // shown to thousands of viewers at once.
+                let some = cards.iter().filter(|card| card.likes() > 0);
+                let ids: Vec<i64> = some.map(|card| card.id).collect();
                 self.liked.liked(viewer, LikeKind::Tweet, &ids).await?
             }
             None => HashSet::new(),

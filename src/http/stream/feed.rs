@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::web;
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::Place;
@@ -79,8 +79,9 @@ impl Feed {
         }
         loop {
             let woken = self.wait().await?;
+            let turn = self.turn(&woken).await?;
             // After the wait, so that nothing is told to somebody who has left meanwhile.
-            if *self.stop.borrow() || !self.permit.holds().await {
+            if turn.is_some() && !self.permit.holds().await {
                 return None;
             }
             let bytes = match woken {
@@ -92,6 +93,22 @@ impl Feed {
                 self.heartbeat = Instant::now() + HEARTBEAT;
                 return Some(bytes);
             }
+        }
+    }
+
+    /// Waits until not too many other streams are at work. `None`: the server stops.
+    async fn turn(&mut self, woken: &Woken) -> Option<Option<OwnedSemaphorePermit>> {
+        let turns = self.place.at_work.clone();
+        if *self.stop.borrow() {
+            return None;
+        }
+        if matches!(woken, Woken::Heartbeat) {
+            // A sign of life must not wait for a database that is down.
+            return Some(turns.try_acquire_owned().ok());
+        }
+        tokio::select! {
+            _ = self.stop.changed() => None,
+            turn = turns.acquire_owned() => turn.ok().map(Some),
         }
     }
 
