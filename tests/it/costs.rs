@@ -32,7 +32,7 @@ fn sum(metrics: &str, name: &str, without: &[&str]) -> u64 {
 }
 
 /// (database calls, Redis calls) so far.
-fn spent(app: &App) -> (u64, u64) {
+pub fn spent(app: &App) -> (u64, u64) {
     let metrics = app.anonymous().get("/metrics").expect_text(200);
     (
         sum(&metrics, "roost_db_query_seconds_count", &BACKGROUND),
@@ -45,12 +45,10 @@ fn reader(app: &App, tweets: usize) -> Client {
     let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
     ann.follow(&bob);
     let own = tweets / 2;
-    let of_ann = ann.tweets(own);
-    bob.tweets(tweets - own);
-    if let Some(first) = of_ann.first() {
-        bob.like("tweet", *first);
-        bob.comment(*first, "warm");
-    }
+    ann.tweets(own);
+    let of_bob = bob.tweets(tweets - own);
+    bob.like("tweet", of_bob[0]);
+    bob.comment(of_bob[0], "warm");
     app.quiesce();
     ann
 }
