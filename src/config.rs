@@ -118,6 +118,10 @@ pub struct Config {
     #[arg(long, env = "ROOST_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,...")]
     pub cors_origins: Vec<String>,
 
+    /// Packs pages with gzip for clients that ask; off behind a proxy that does it
+    #[arg(long, env = "ROOST_GZIP", default_value = "on", value_name = "on|off")]
+    pub gzip: Switch,
+
     /// 1 allows clearing Redis; for tests only
     #[arg(long, env = "ROOST_TESTING", value_name = "1", action = clap::ArgAction::Set, value_parser = parse_testing,
           default_value = "0", hide_default_value = true)]

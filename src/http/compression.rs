@@ -11,8 +11,11 @@ use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, web};
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
+
+use crate::config::Config;
 
 /// Below this a packet is sent all the same, so there is nothing to gain.
 const SMALLEST: u64 = 1_400;
@@ -36,7 +39,7 @@ thread_local! {
 pub fn pack<B: MessageBody + 'static>(
     mut response: ServiceResponse<EitherBody<B>>,
 ) -> ServiceResponse<EitherBody<B>> {
-    if !is_worth_it(&response) {
+    if !is_on(response.request()) || !is_worth_it(&response) {
         return response;
     }
     let vary = HeaderValue::from_static("Accept-Encoding");
@@ -55,6 +58,10 @@ pub fn pack<B: MessageBody + 'static>(
         },
         Err(body) => body,
     })
+}
+
+fn is_on(request: &HttpRequest) -> bool {
+    request.app_data::<web::Data<Config>>().is_none_or(|config| config.gzip.is_on())
 }
 
 fn is_worth_it<B: MessageBody>(response: &ServiceResponse<B>) -> bool {

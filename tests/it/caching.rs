@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use crate::harness::{App, Client, Reply, id, json, on_every_setup, photo};
+use crate::harness::{App, Client, Reply, Setup, id, json, on_every_setup, photo};
 
 on_every_setup! {
     what_has_not_changed_is_not_sent_again,
@@ -166,4 +166,14 @@ fn pages_are_packed_for_those_who_ask(app: App) {
     assert_eq!(refused.body, plain.body);
     let short = packed(&ann, "/api/accounts/login_status/", "gzip");
     assert_eq!(short.header("content-encoding"), None, "too short to gain anything");
+}
+
+#[test]
+fn packing_can_be_left_to_a_proxy() {
+    let app = App::on(Setup::Sqlite).env("ROOST_GZIP", "off").start();
+    let ann = app.sign_up("ann");
+    ann.tweets(20);
+    let request = ann.request("GET", "/api/newsfeeds/").header("Accept-Encoding", "gzip");
+    let plain = request.send();
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, None));
 }

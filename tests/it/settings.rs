@@ -137,6 +137,7 @@ fn help_shows_every_setting_with_its_default() {
         ("ROOST_COMMENT_LENGTH", "1..140"),
         ("ROOST_RATE_LIMITS", "on"),
         ("ROOST_CORS_ORIGINS", ""),
+        ("ROOST_GZIP", "on"),
         ("ROOST_TESTING", ""),
         ("ROOST_METRICS_LISTEN", ""),
     ];
