@@ -45,14 +45,29 @@ pub enum Call {
 impl News {
     /// Effects of the ordered writer.
     pub fn of_effects(effects: &Effects) -> News {
+        // Every field has its name here: what is added must be sent, or be left out on purpose.
+        let Effects {
+            pushes,
+            deliveries,
+            removals,
+            changed,
+            dead_tweets,
+            friendships,
+            orphans: _,
+            tasks_added: _,
+            finished: _,
+            failed: _,
+            chunks: _,
+            rows: _,
+        } = effects;
         News {
             effects: Effects {
-                pushes: effects.pushes.clone(),
-                deliveries: effects.deliveries.clone(),
-                removals: effects.removals.clone(),
-                changed: effects.changed.clone(),
-                dead_tweets: effects.dead_tweets.clone(),
-                friendships: effects.friendships.clone(),
+                pushes: pushes.clone(),
+                deliveries: deliveries.clone(),
+                removals: removals.clone(),
+                changed: changed.clone(),
+                dead_tweets: dead_tweets.clone(),
+                friendships: friendships.clone(),
                 ..Effects::default()
             },
             ..News::default()
@@ -61,10 +76,12 @@ impl News {
 
     /// Changes by the Counter.
     pub fn of_changes(changes: &Changes) -> News {
-        let mut uncertain = changes.uncertain.clone();
+        // Comments are read with their pages and cached by nobody.
+        let Changes { tweets, comments: _, likes, removed_comments: _, uncertain } = changes;
+        let mut uncertain = uncertain.clone();
         uncertain.comments.clear();
-        uncertain.likes.extend(changes.likes.iter().map(|(key, _)| *key));
-        let tweets = changes.tweets.clone();
+        uncertain.likes.extend(likes.iter().map(|(key, _)| *key));
+        let tweets = tweets.clone();
         News { changes: Changes { tweets, uncertain, ..Changes::default() }, ..News::default() }
     }
 
