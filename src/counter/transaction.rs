@@ -13,7 +13,6 @@ use super::store::Committed;
 use crate::store::comments::{self, CommentRow, NewCommentRow};
 use crate::store::idempotency::{self, KeptResponse};
 use crate::store::likes::{self, LikeKey, LikeKind};
-use crate::store::rows::FEW;
 use crate::store::tasks::{self, NewTask, TaskKind};
 use crate::store::{Conn, ROWS_PER_STATEMENT, StoreError, counts, locks, outbox};
 use crate::time::{Clock, Timestamp};
@@ -69,9 +68,7 @@ pub(super) fn run(
     clock: &Clock,
 ) -> Result<Written, StoreError> {
     let started = clock.now();
-    if operations.len() > FEW {
-        locks::prefer_indexes(conn)?;
-    }
+    locks::prefer_indexes(conn)?;
     let (found, number) = find(conn, &Wanted::by(operations), started)?;
     let plan = plan(operations, &found, &mut || clock.now());
     if plan.is_empty() {

@@ -1,7 +1,7 @@
 //! Rows of likes. Only the counter writes them, together with the counts they add up to.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, SmallInt};
+use diesel::sql_types::{Array, BigInt, SmallInt};
 
 use super::rows::{Column, WithRows, pieces};
 use super::schema::likes;
@@ -51,8 +51,10 @@ pub struct LikeRow {
 /// Those of `keys` that are there, with their times, in no order.
 pub fn existing(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<Vec<(LikeKey, Timestamp)>> {
     let mut found = Vec::with_capacity(keys.len());
-    for keys in pieces(conn.engine(), keys) {
-        let rows: Vec<(i64, i16, i64, Timestamp)> = on!(conn, |c| existing_query(keys).load(c))?;
+    let engine = conn.engine();
+    for keys in pieces(engine, keys) {
+        let query = existing_query(engine, keys);
+        let rows: Vec<(i64, i16, i64, Timestamp)> = on!(conn, |c| query.load(c))?;
         found.extend(rows.into_iter().map(|(user_id, kind, object_id, created_at)| {
             (LikeKey { user_id, kind: LikeKind::from_code(kind), object_id }, created_at)
         }));
@@ -62,15 +64,32 @@ pub fn existing(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<Vec<(LikeK
 
 type Stored = (BigInt, SmallInt, BigInt, BigInt);
 
+const WITH_KEYS: &str = "WITH k(user_id, kind, object_id) AS (";
+
+/// The likes of the keys, by the primary key. With three equations Postgres, while it knows
+/// little of the table, may as well take the index of the object, and read all likes of a
+/// popular tweet for each key; two ranges of one row leave it no choice.
+const OF_KEYS_POSTGRES: &str = ") SELECT l.user_id, l.kind, l.object_id, l.created_at \
+     FROM k JOIN likes l ON l.user_id = k.user_id \
+     AND (l.kind, l.object_id) >= (k.kind, k.object_id) \
+     AND (l.kind, l.object_id) <= (k.kind, k.object_id)";
+
 /// CROSS JOIN: SQLite then takes the keys first. It would read the whole table for
 /// `(user_id, kind, object_id) IN (VALUES ...)`.
-fn existing_query(keys: &[LikeKey]) -> WithRows<Stored, 3> {
-    WithRows::new(
-        "WITH k(user_id, kind, object_id) AS (",
-        columns(keys),
-        ") SELECT l.user_id, l.kind, l.object_id, l.created_at FROM k CROSS JOIN likes l \
-         WHERE l.user_id = k.user_id AND l.kind = k.kind AND l.object_id = k.object_id",
-    )
+const OF_KEYS_SQLITE: &str = ") SELECT l.user_id, l.kind, l.object_id, l.created_at \
+     FROM k CROSS JOIN likes l \
+     WHERE l.user_id = k.user_id AND l.kind = k.kind AND l.object_id = k.object_id";
+
+const DELETE_KEYS_POSTGRES: &str = ") DELETE FROM likes l USING k WHERE l.user_id = k.user_id \
+     AND (l.kind, l.object_id) >= (k.kind, k.object_id) \
+     AND (l.kind, l.object_id) <= (k.kind, k.object_id)";
+
+fn existing_query(engine: Engine, keys: &[LikeKey]) -> WithRows<Stored, 3> {
+    let after = match engine {
+        Engine::Postgres => OF_KEYS_POSTGRES,
+        Engine::Sqlite => OF_KEYS_SQLITE,
+    };
+    WithRows::new(WITH_KEYS, columns(keys), after)
 }
 
 /// Adds likes; those that are there stay as they are. Returns how many were added.
@@ -96,11 +115,7 @@ pub fn delete(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<usize> {
     match conn {
         Conn::Pg(c) => {
             for keys in pieces(Engine::Postgres, keys) {
-                let query = WithRows::<(), 3>::new(
-                    "DELETE FROM likes WHERE (user_id, kind, object_id) IN (",
-                    columns(keys),
-                    ")",
-                );
+                let query = WithRows::<(), 3>::new(WITH_KEYS, columns(keys), DELETE_KEYS_POSTGRES);
                 removed += query.execute(&mut **c)?;
             }
         }
@@ -162,21 +177,35 @@ pub fn delete_of_objects(
     object_ids: &[i64],
     limit: i64,
 ) -> QueryResult<usize> {
-    let owned: Vec<(i64, i64)> = on!(conn, |c| likes::table
-        .filter(likes::kind.eq(kind.code()))
-        .filter(likes::object_id.eq_any(object_ids))
-        .limit(limit)
-        .select((likes::user_id, likes::object_id))
-        .load(c))?;
-    let keys: Vec<LikeKey> = owned
-        .into_iter()
-        .map(|(user_id, object_id)| LikeKey { user_id, kind, object_id })
-        .collect();
-    delete(conn, &keys)
+    match conn {
+        Conn::Pg(c) => diesel::sql_query(
+            "DELETE FROM likes WHERE ctid = ANY(ARRAY(SELECT ctid FROM likes \
+             WHERE kind = $1 AND object_id = ANY($2) LIMIT $3))",
+        )
+        .bind::<SmallInt, _>(kind.code())
+        .bind::<Array<BigInt>, _>(object_ids)
+        .bind::<BigInt, _>(limit)
+        .execute(&mut **c),
+        Conn::Sqlite(c) => {
+            let owned: Vec<(i64, i64)> = likes::table
+                .filter(likes::kind.eq(kind.code()))
+                .filter(likes::object_id.eq_any(object_ids))
+                .limit(limit)
+                .select((likes::user_id, likes::object_id))
+                .load(&mut **c)?;
+            let keys: Vec<LikeKey> = owned
+                .into_iter()
+                .map(|(user_id, object_id)| LikeKey { user_id, kind, object_id })
+                .collect();
+            delete(conn, &keys)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use diesel::connection::SimpleConnection;
+
     use super::*;
     use crate::store::StoreError;
     use crate::store::testing::databases;
@@ -230,7 +259,7 @@ mod tests {
             .db
             .read_blocking(|conn| match conn {
                 Conn::Sqlite(c) => {
-                    let query = existing_query(&keys);
+                    let query = existing_query(Engine::Sqlite, &keys);
                     let text = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&query);
                     Ok(diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut **c)?)
                 }
@@ -242,6 +271,29 @@ mod tests {
         assert_eq!(plan.iter().find(reads_all), None, "{plan:?}");
         let by_key = |step: &String| step.contains("(user_id=? AND kind=? AND object_id=?)");
         assert!(plan.iter().any(by_key), "{plan:?}");
+    }
+
+    #[test]
+    fn postgres_finds_likes_by_their_keys_when_it_knows_nothing_of_the_table() {
+        let test = crate::store::testing::postgres();
+        let statements = [(OF_KEYS_POSTGRES, "find"), (DELETE_KEYS_POSTGRES, "delete")];
+        for (after, name) in statements {
+            let plan = test.db.write_blocking(|conn| {
+                crate::store::locks::prefer_indexes(conn)?;
+                let Conn::Pg(c) = conn else { unreachable!("this is Postgres") };
+                c.batch_execute(&format!(
+                    "PREPARE {name}(bigint[], smallint[], bigint[]) AS \
+                     {WITH_KEYS}SELECT * FROM unnest($1, $2, $3){after}"
+                ))?;
+                let explain = format!("EXPLAIN EXECUTE {name}('{{1}}', '{{1}}', '{{1}}')");
+                let lines = diesel::dsl::sql::<diesel::sql_types::Text>(&explain);
+                Ok(lines.load::<String>(&mut **c)?.join("\n"))
+            });
+            let plan = plan.unwrap();
+            assert!(plan.contains("using likes_pkey"), "{plan}");
+            assert!(plan.contains("ROW(kind, object_id) >="), "{plan}");
+            assert!(!plan.contains("likes_object"), "{plan}");
+        }
     }
 
     #[test]

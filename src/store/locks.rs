@@ -37,11 +37,11 @@ pub struct LockedComment {
 /// Postgres' name of the running transaction. `pg_xact_status` tells later what became of it.
 const TRANSACTION: &str = "pg_current_xact_id()::text";
 
-/// Makes Postgres look up the rows of a large batch by their keys, for the rest of the
-/// transaction, with plans that it keeps. Left to itself it reads the whole table for a thousand
-/// keys, up to some millions of rows: 90 ms instead of 4 with 200,000 likes. The planner cannot
-/// know that the pages are in memory; a JIT compiler started on its inflated costs would take
-/// longer than the query. For more than [`super::rows::FEW`] rows.
+/// Makes Postgres look up rows by their keys, for the rest of the transaction, with plans that it
+/// keeps. Left to itself it reads the whole table for a thousand keys, up to some millions of
+/// rows: 90 ms instead of 4 with 200,000 likes. It also keeps for long what was a good plan when
+/// the table was empty. The planner cannot know that the pages are in memory; a JIT compiler
+/// started on its inflated costs would take longer than the query.
 pub fn prefer_indexes(conn: &mut Conn<'_>) -> QueryResult<()> {
     match conn {
         Conn::Pg(c) => c.batch_execute(

@@ -37,7 +37,7 @@ pub mod purge;
 pub mod recount;
 pub mod repair;
 pub mod retention;
-pub mod rows;
+mod rows;
 pub(crate) mod schema;
 pub mod sessions;
 pub mod tasks;

@@ -13,10 +13,6 @@ use diesel::sqlite::Sqlite;
 
 use super::{Engine, ROWS_PER_STATEMENT};
 
-/// Up to so many rows Postgres needs no telling how to find theirs; see
-/// [`super::locks::prefer_indexes`].
-pub const FEW: usize = 16;
-
 /// How many rows a statement has on SQLite.
 const LENGTHS: [usize; 4] = [64, 16, 4, 1];
 
@@ -86,10 +82,8 @@ impl<T, C, const COLUMNS: usize> RunQueryDsl<C> for WithRows<T, COLUMNS> {}
 impl<T, const COLUMNS: usize> QueryFragment<Pg> for WithRows<T, COLUMNS> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(self.before);
-        // The text tells few from many: each is prepared, and planned, as its kind is best run.
-        out.push_sql(if self.rows() > FEW { "SELECT * /* many */ " } else { "SELECT * " });
         for (at, column) in self.columns.iter().enumerate() {
-            out.push_sql(if at == 0 { "FROM unnest(" } else { ", " });
+            out.push_sql(if at == 0 { "SELECT * FROM unnest(" } else { ", " });
             match column {
                 Column::Big(values) => out.push_bind_param::<Array<BigInt>, _>(values)?,
                 Column::Small(values) => out.push_bind_param::<Array<SmallInt>, _>(values)?,
