@@ -4,11 +4,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{anyhow, ensure};
+use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::BigInt;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType};
 use diesel::{PgConnection, SqliteConnection};
 use hdrhistogram::Histogram;
 use roost::store::likes::LikeKey;
@@ -27,14 +29,6 @@ mod tables {
         }
     }
     diesel::table! {
-        tweets (id) {
-            id -> BigInt,
-            user_id -> BigInt,
-            likes_count -> BigInt,
-            counts_version -> BigInt,
-        }
-    }
-    diesel::table! {
         notification_outbox (id) {
             id -> BigInt,
             recipient_id -> BigInt,
@@ -46,7 +40,7 @@ mod tables {
     }
 }
 
-use tables::{likes, notification_outbox, tweets};
+use tables::{likes, notification_outbox};
 
 /// How a like is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,12 +155,7 @@ macro_rules! write_like {
             if added == 0 {
                 return Ok(());
             }
-            diesel::update(tweets::table.find(like.object_id))
-                .set((
-                    tweets::likes_count.eq(tweets::likes_count + 1),
-                    tweets::counts_version.eq(tweets::counts_version + 1),
-                ))
-                .execute(c)?;
+            CountOne { object_id: like.object_id }.execute(c)?;
             diesel::insert_into(notification_outbox::table)
                 .values((
                     notification_outbox::recipient_id.eq(1_i64),
@@ -183,6 +172,28 @@ macro_rules! write_like {
 
 write_like!(on_postgres, PgConnection);
 write_like!(on_sqlite, SqliteConnection);
+
+/// Diesel would have an UPDATE of its own making planned anew each time.
+#[derive(QueryId)]
+struct CountOne {
+    object_id: i64,
+}
+
+impl<C> RunQueryDsl<C> for CountOne {}
+
+impl<DB> QueryFragment<DB> for CountOne
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(
+            "UPDATE tweets SET likes_count = likes_count + 1, \
+             counts_version = counts_version + 1 WHERE id = ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.object_id)
+    }
+}
 
 /// A like, its count and its notice as one statement, which is a transaction of its own.
 #[derive(QueryId)]
