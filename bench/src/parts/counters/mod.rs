@@ -23,7 +23,7 @@ use crate::figures::{Axis, Figure, Goal, Plot, Scale, Section};
 use crate::process::without_settings;
 
 /// Clients of both sides; each waits for the answer to its last like.
-const CLIENTS: usize = 128;
+const CLIENTS: usize = 256;
 
 /// Tweets of the measurement whose likes are spread.
 const SPREAD: i64 = 1_000;
