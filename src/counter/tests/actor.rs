@@ -121,7 +121,7 @@ async fn an_outage_fails_the_batch_and_not_the_counter() {
 }
 
 #[actix::test]
-async fn an_answer_that_was_lost_is_found_out() {
+async fn mode_14_an_answer_that_was_lost_is_found_out() {
     tokio::time::pause();
     let store = FakeStore::fast();
     store.fail_next([Fault::LostAnswer(3)]);
@@ -131,7 +131,7 @@ async fn an_answer_that_was_lost_is_found_out() {
 }
 
 #[actix::test]
-async fn a_request_that_was_lost_is_sent_again() {
+async fn mode_14_a_request_that_was_lost_is_sent_again() {
     let store = FakeStore::fast();
     store.fail_next([Fault::LostRequest]);
     let counter = counter(&store, SMALL);
