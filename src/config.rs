@@ -25,6 +25,21 @@ pub struct Config {
     #[arg(long, env = "ROOST_WORKERS", default_value_t = 0, value_name = "THREADS")]
     pub workers: usize,
 
+    /// Requests worked on at a time; more are answered 503 at once
+    #[arg(long, env = "ROOST_MAX_IN_FLIGHT", default_value_t = 1024, value_name = "REQUESTS",
+          value_parser = parse_positive)]
+    pub max_in_flight: usize,
+
+    /// Open connections of clients; the limit of open files may allow fewer
+    #[arg(long, env = "ROOST_MAX_CONNECTIONS", default_value_t = 25_000, value_name = "CONNECTIONS",
+          value_parser = parse_positive)]
+    pub max_connections: usize,
+
+    /// Longest time for the body of a request to arrive, in milliseconds
+    #[arg(long, env = "ROOST_BODY_MS", default_value_t = 30_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub body_ms: u64,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
     pub storage: StorageConfig,
@@ -277,6 +292,13 @@ impl FromStr for Length {
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}", self.min, self.max)
+    }
+}
+
+fn parse_positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number above 0".into()),
+        Ok(number) => Ok(number),
     }
 }
 

@@ -30,6 +30,12 @@ const METRICS: &[Metric] = &[
     // HTTP
     metric("roost_http_requests_total", Counter, "Requests by method, route and status."),
     metric("roost_http_request_seconds", Histogram, "Time to the head of the answer, by route."),
+    metric(
+        "roost_http_in_flight",
+        Gauge,
+        "Requests that are worked on, bodies under way left out.",
+    ),
+    metric("roost_http_shed_total", Counter, "Requests refused because too many were in flight."),
     metric("roost_rate_limited_total", Counter, "Requests refused by a rate limit, by class."),
     metric("roost_streams_open", Gauge, "Open event streams."),
     // Timelines
@@ -84,6 +90,7 @@ const METRICS: &[Metric] = &[
     metric("roost_db_query_seconds", Histogram, "Time of a call, by name."),
     metric("roost_db_wait_seconds", Histogram, "Wait for a connection, by lane."),
     metric("roost_db_errors_total", Counter, "Failed calls, by name."),
+    metric("roost_db_conflicts_total", Counter, "Transactions run again after a conflict."),
     metric("roost_db_connections_in_use", Gauge, "Connections in use, by lane."),
     // Several nodes
     metric("roost_nodes", Gauge, "Nodes over the database that live, this one included."),

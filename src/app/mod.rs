@@ -4,6 +4,7 @@ mod background;
 mod counts;
 mod hear;
 mod metrics;
+mod open_files;
 mod parts;
 mod publish;
 mod server;
@@ -39,6 +40,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let prometheus = server::install_metrics()?;
     actix_web::rt::System::new().block_on(async move {
         Parts::check(&config)?;
+        open_files::raise_limit();
         let _lock = prepare_storage(&config)?;
         let config = Arc::new(config);
         let parts = Parts::build(&config).await?;

@@ -11,14 +11,18 @@ use actix_web::{App, HttpServer, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::Parts;
+use super::{Parts, open_files};
 use crate::config::Config;
 use crate::http;
+use crate::http::admission::{Admission, admit};
 use crate::http::middleware::{RequestIds, observe};
 use crate::http::rate_limits::enforce;
 
 /// An idle connection is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Connections that wait to be accepted; more are refused by the kernel.
+const BACKLOG: u32 = 1024;
 
 /// The head of a request must arrive within.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -64,18 +68,23 @@ pub(super) fn bind(
         chosen => chosen,
     };
     let ids = web::Data::new(RequestIds::new()?);
+    let admission = web::Data::new(Admission::new(config.max_in_flight));
+    let connections = open_files::connections(config.max_connections);
     let own_metrics = config.metrics_listen.is_some();
     let for_app = parts.clone();
     let handle = web::Data::new(prometheus);
     let for_main = handle.clone();
+    let for_metrics = admission.clone();
     let main = HttpServer::new(move || {
         // Timelines run on the threads that serve requests: a message to an actor on the
         // same thread costs a tenth of one that has to wake another.
         for_app.timelines.run_on(actix::Arbiter::current());
         let app = App::new()
             .wrap(from_fn(enforce))
+            .wrap(from_fn(admit))
             // Last, and so outermost: a refused request has its id and its line too.
             .wrap(from_fn(observe))
+            .app_data(admission.clone())
             .app_data(ids.clone())
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))
@@ -86,6 +95,9 @@ pub(super) fn bind(
     })
     .on_connect(limit_stuck)
     .workers(workers)
+    // Of each worker; one that has as many lets the others wait in the backlog.
+    .max_connections((connections / workers).max(1))
+    .backlog(BACKLOG)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_LIMIT)
     .shutdown_timeout(3)
@@ -95,7 +107,7 @@ pub(super) fn bind(
     let address = *main.addrs().first().context("no address is bound")?;
     let metrics = match config.metrics_listen {
         None => None,
-        Some(listen) => Some(bind_metrics(listen, parts, handle)?),
+        Some(listen) => Some(bind_metrics(listen, parts, handle, for_metrics)?),
     };
     Ok(Servers { address, main: main.run(), metrics })
 }
@@ -117,6 +129,7 @@ fn bind_metrics(
     listen: SocketAddr,
     parts: &Parts,
     handle: web::Data<PrometheusHandle>,
+    admission: web::Data<Admission>,
 ) -> anyhow::Result<Server> {
     let db = web::Data::new(parts.db.clone());
     let timelines = web::Data::new(parts.timelines.clone());
@@ -125,6 +138,7 @@ fn bind_metrics(
             .app_data(handle.clone())
             .app_data(db.clone())
             .app_data(timelines.clone())
+            .app_data(admission.clone())
             .configure(http::operations::configure_metrics)
             .configure(http::debug::configure)
     })

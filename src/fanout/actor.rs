@@ -137,7 +137,7 @@ async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> (Tasks
         commit(&core, group).await;
     }
     let result = match tasks {
-        Tasks::Look if !had_ops => {
+        Tasks::Look if !had_ops && !core.in_doubt() => {
             core.look_at_backlog().await.map(|more| Worked { more, ..Worked::default() })
         }
         _ => core.work_round().await,

@@ -47,7 +47,7 @@ pub(super) struct Core {
     idle_turns: AtomicI64,
     /// What is outside follows the last transaction.
     outside: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    /// A commit's outcome was unknown: distrust caches once the database answers again.
+    /// A commit's outcome was unknown: caches are distrusted as soon as the database answers.
     suspect: AtomicBool,
 }
 
@@ -293,14 +293,20 @@ impl Core {
         Ok(backlog)
     }
 
-    /// After an unknown outcome nothing cached is trusted, as soon as the database answers:
-    /// its clock row orders this transaction behind the one in doubt.
+    /// Whether the outcome of a commit is still unknown. The next transaction, of whatever sort,
+    /// settles that: the clock row orders it behind the one in doubt.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// After an unknown outcome nothing cached is trusted, as soon as a later transaction has
+    /// committed. Not before: as long as the database is away, the caches are all that readers
+    /// have, and nobody was told that anything has changed.
     fn settle<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
             Err(StoreError::OutcomeUnknown(reason)) => {
                 tracing::warn!(%reason, "the outcome of a commit is unknown");
                 self.suspect.store(true, Ordering::Release);
-                self.audience.distrust_everything();
             }
             Ok(_) if self.suspect.swap(false, Ordering::AcqRel) => {
                 self.audience.distrust_everything();

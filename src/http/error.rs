@@ -36,6 +36,8 @@ pub enum ApiError {
     IdempotencyConflict,
     /// A body or file beyond its limit.
     TooLarge(Cow<'static, str>),
+    /// A body that did not arrive in time.
+    TooSlow,
     /// A body of a type that is not understood.
     UnsupportedMediaType(String),
     /// Over a rate limit; seconds until it is worth trying again.
@@ -89,6 +91,11 @@ impl ApiError {
                 "This Idempotency-Key was used with another request.".into(),
             ),
             E::TooLarge(text) => (S::PAYLOAD_TOO_LARGE, "too_large", text.clone()),
+            E::TooSlow => (
+                S::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The request body did not arrive in time.".into(),
+            ),
             E::UnsupportedMediaType(kind) => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -195,6 +202,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_)
+            | StoreError::TimedOut(_)
             | StoreError::OutcomeUnknown(_)
             | StoreError::Conflict(_) => ApiError::Unavailable { retry_after: RETRY_AFTER_S },
             StoreError::Query(error) => {

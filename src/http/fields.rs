@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde_json::{Map, Value};
 
-use super::{ApiError, form};
+use super::{ApiError, admission, form};
 use budget::Held;
 
 /// Longest JSON or URL-encoded body, and longest text of a multipart body in total, in bytes.
@@ -196,7 +196,11 @@ impl FromRequest for Fields {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
-        async move { body::in_time(read(&request, payload)).await }.boxed_local()
+        async move {
+            let reading = body::in_time(&request, read(&request, payload));
+            admission::outside(&request, reading).await
+        }
+        .boxed_local()
     }
 }
 

@@ -13,6 +13,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
+use super::admission::Shed;
 use super::{auth, compression, cors, proxies};
 
 /// Longest request id that is taken from a client.
@@ -136,7 +137,9 @@ fn record<B>(response: &ServiceResponse<B>, id: &HeaderValue, took: Duration) {
     let user_id = auth::known_user(request);
     let took_us = took.as_micros() as u64;
     let request_id = id.to_str().unwrap_or("");
-    if status >= 500 {
+    if request.extensions().contains::<Shed>() {
+        tracing::debug!(request_id, method, route, status, took_us, "request refused");
+    } else if status >= 500 {
         tracing::warn!(request_id, user_id, method, route, status, took_us, "request failed");
     } else if matches!(method, "GET" | "HEAD") {
         tracing::debug!(request_id, user_id, method, route, status, took_us, "request");

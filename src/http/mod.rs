@@ -3,6 +3,7 @@
 //! [`configure`] is the list of all resources; a new one is added there and nowhere else.
 
 pub mod accounts;
+pub mod admission;
 pub mod auth;
 pub mod comments;
 pub mod compression;

@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::ApiError;
+use super::admission::Admission;
 use super::routing::{Access, resource};
 use crate::store::{Db, health};
 
@@ -41,7 +42,12 @@ async fn ready(db: web::Data<Db>) -> Result<HttpResponse, ApiError> {
     Ok(plain("ready\n".to_owned()))
 }
 
-async fn metrics(handle: web::Data<PrometheusHandle>, db: web::Data<Db>) -> HttpResponse {
+async fn metrics(
+    handle: web::Data<PrometheusHandle>,
+    db: web::Data<Db>,
+    admission: web::Data<Admission>,
+) -> HttpResponse {
+    metrics::gauge!("roost_http_in_flight").set(admission.in_flight() as f64);
     let (reading, writing) = db.in_use();
     metrics::gauge!("roost_db_connections_in_use", "lane" => "read").set(reading as f64);
     metrics::gauge!("roost_db_connections_in_use", "lane" => "write").set(writing as f64);

@@ -5,10 +5,14 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection within the wait limit, the connection was lost, or the statement ran into
-    /// its time limit: nothing was written, trying again later may work.
+    /// No connection within the wait limit, or the connection was lost: nothing was written,
+    /// trying again later may work.
     #[error("database unavailable: {0}")]
     Unavailable(String),
+    /// The statement ran into its time limit, or waited too long for a lock: nothing was written,
+    /// and the connection is as good as before.
+    #[error("the database took too long: {0}")]
+    TimedOut(String),
     /// The connection was lost while committing: the transaction may have happened or not.
     #[error("outcome of the commit unknown: {0}")]
     OutcomeUnknown(String),
@@ -21,8 +25,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the error says that the database cannot be reached, as against a refused query.
+    /// Whether the error says that the database cannot serve now, as against a refused query.
     pub fn is_outage(&self) -> bool {
+        matches!(self, StoreError::TimedOut(_)) || self.lost_connection()
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(super) fn lost_connection(&self) -> bool {
         matches!(self, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
     }
 
@@ -64,9 +73,8 @@ impl From<DieselError> for StoreError {
 /// Diesel gives no SQLSTATE for these, only the server's English words (libpq's own and those
 /// of SQLite are never translated; Roost asks Postgres for `lc_messages=C`).
 fn passing_trouble(message: &str) -> Option<fn(String) -> StoreError> {
-    const UNAVAILABLE: [&str; 12] = [
-        "statement timeout",
-        "lock timeout",
+    const TIMED_OUT: [&str; 2] = ["statement timeout", "lock timeout"];
+    const UNAVAILABLE: [&str; 10] = [
         "terminating connection",
         "server closed the connection",
         "the database system is",
@@ -80,6 +88,9 @@ fn passing_trouble(message: &str) -> Option<fn(String) -> StoreError> {
     ];
     if message.contains("deadlock detected") {
         return Some(StoreError::Conflict);
+    }
+    if TIMED_OUT.iter().any(|words| message.contains(words)) {
+        return Some(StoreError::TimedOut);
     }
     UNAVAILABLE
         .iter()
@@ -99,10 +110,8 @@ mod tests {
     fn outages_conflicts_and_bugs_are_told_apart() {
         use DatabaseErrorKind::{ClosedConnection, SerializationFailure, UniqueViolation, Unknown};
         assert!(database(ClosedConnection, "gone").is_outage());
-        assert!(
-            database(Unknown, "canceling statement due to statement timeout").is_outage(),
-            "a statement past its time limit is an outage"
-        );
+        let slow = database(Unknown, "canceling statement due to statement timeout");
+        assert!(slow.is_outage() && !slow.lost_connection(), "the connection answers: {slow:?}");
         assert!(matches!(database(SerializationFailure, "x"), StoreError::Conflict(_)));
         assert!(matches!(database(Unknown, "deadlock detected"), StoreError::Conflict(_)));
         assert!(matches!(database(UniqueViolation, "x"), StoreError::Query(_)));

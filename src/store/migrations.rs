@@ -8,7 +8,8 @@ use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Engine;
-use super::pool::{DbConfig, ENGLISH, SQLITE_SETUP, postgres_url, sqlite_path};
+use super::pool::DbConfig;
+use super::pool::setup::{ENGLISH, SQLITE_SETUP, postgres_url, sqlite_path};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");

@@ -24,7 +24,6 @@ pub mod housekeeping;
 pub mod idempotency;
 pub mod likes;
 pub mod locks;
-mod manager;
 pub mod migrations;
 pub mod newsfeeds;
 pub mod nodes;

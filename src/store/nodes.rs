@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 
+use super::pool::setup::postgres_url;
 use super::schema::nodes::dsl;
 use super::{Conn, on};
 
@@ -209,20 +210,7 @@ pub fn hold_name(conn: &mut PgConnection, me: i64) -> QueryResult<bool> {
 /// # Errors
 /// When there is no connection to be had in time.
 pub fn connect(url: &str) -> ConnectionResult<PgConnection> {
-    let mut url = super::pool::postgres_url(url);
-    for setting in [
-        "keepalives_idle=5",
-        "keepalives_interval=2",
-        "keepalives_count=3",
-        "tcp_user_timeout=10000",
-    ] {
-        let name = setting.split('=').next().unwrap_or_default();
-        if !url.contains(name) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(setting);
-        }
-    }
-    PgConnection::establish(&url)
+    PgConnection::establish(&postgres_url(url))
 }
 
 /// Sets a session up to listen. The server ends it half a minute after its peer has vanished

@@ -25,6 +25,7 @@ mod counter_storm;
 mod cross_origin;
 mod fanout;
 mod fanout_kills;
+mod faults;
 mod friendships;
 mod hostile_input;
 mod idempotency;

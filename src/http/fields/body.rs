@@ -7,17 +7,24 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header;
+use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
+use super::budget::{self, Held};
+use crate::config::Config;
 use crate::http::ApiError;
 
-/// Longest time from the head of a request to the end of its body.
+/// Longest time from the head of a request to the end of its body, unless the settings say
+/// otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A body of up to so many bytes is kept without asking; a longer one takes its share of the
+/// memory for uploads.
+const SMALL: usize = 4 * 1024;
 
 /// A body that ends with an error once it is longer than its limit. Clones read the same body,
 /// so that one can drain what another has left over.
@@ -96,11 +103,14 @@ impl Stream for Limited {
 
 /// Runs the reading of a body against the clock.
 pub(super) async fn in_time<T>(
+    request: &HttpRequest,
     reading: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(DEADLINE, reading).await {
+    let settings = request.app_data::<web::Data<Config>>();
+    let limit = settings.map_or(DEADLINE, |config| Duration::from_millis(config.body_ms));
+    match tokio::time::timeout(limit, reading).await {
         Ok(result) => result,
-        Err(_) => Err(ApiError::Malformed("The request body did not arrive in time.".into())),
+        Err(_) => Err(ApiError::TooSlow),
     }
 }
 
@@ -112,8 +122,13 @@ pub(super) async fn collect(
 ) -> Result<Bytes, ApiError> {
     let mut body = Limited::new(request, payload, limit)?;
     let mut bytes = BytesMut::new();
+    let mut held: Option<Held> = None;
     while let Some(chunk) = body.next().await {
-        bytes.extend_from_slice(&chunk.map_err(payload_error)?);
+        let chunk = chunk.map_err(payload_error)?;
+        if held.is_none() && bytes.len() + chunk.len() > SMALL {
+            held = Some(budget::hold(limit)?);
+        }
+        bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
 }

@@ -1,4 +1,4 @@
-//! The memory that all uploads of this process may hold at a time.
+//! The memory that all uploads and larger bodies of this process may hold at a time.
 //!
 //! Files are kept in memory until they are stored, so without this bound a few dozen clients
 //! could take all there is. Nobody waits here: a full budget answers 503 at once.
@@ -56,6 +56,14 @@ impl Growing {
     pub(super) fn finish(self) -> (Bytes, Held) {
         (Bytes::from(self.bytes), Held(self.held))
     }
+}
+
+/// A share for `bytes` bytes.
+///
+/// # Errors
+/// [`ApiError::Unavailable`] past the budget.
+pub(super) fn hold(bytes: usize) -> Result<Held, ApiError> {
+    acquire(bytes.div_ceil(1024)).map(Held)
 }
 
 fn acquire(kib: usize) -> Result<SemaphorePermit<'static>, ApiError> {

@@ -15,7 +15,7 @@ pub(super) fn answers(operation: &Operation) -> Value {
     // Wrong credentials are refused also where none are needed.
     let permission = (operation.access != Access::Blind).then_some(403);
     let limited = is_limited.then_some(429);
-    let bodies: &[u16] = if operation.body.is_empty() { &[] } else { &[413, 415] };
+    let bodies: &[u16] = if operation.body.is_empty() { &[] } else { &[408, 413, 415] };
     let others = operation.others.iter().copied();
     for status in
         others.chain(permission).chain(limited).chain(bodies.iter().copied()).chain([405, 503])

@@ -1,7 +1,7 @@
 //! A Roost of the test's own, from start to stop.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -14,7 +14,9 @@ use super::client::Client;
 use super::database::Database;
 use super::node::Node;
 use super::process::{Process, roost_command, tail};
+use super::proxy::Proxy;
 use super::redis_tier::RedisTier;
+use super::servers::{PostgresServer, RedisServer};
 use super::{Setup, Value, json};
 
 const QUIET_WITHIN: Duration = Duration::from_secs(10);
@@ -28,6 +30,12 @@ pub struct Builder {
     setup: Setup,
     environment: BTreeMap<String, String>,
     before: Option<String>,
+    postgres: Option<PostgresServer>,
+    redis: Option<RedisServer>,
+    proxied: bool,
+    data: Option<PathBuf>,
+    tablespace: Option<PathBuf>,
+    open_files: Option<u32>,
 }
 
 impl Builder {
@@ -59,6 +67,39 @@ impl Builder {
         })
     }
 
+    /// Runs on a PostgreSQL of the test's own, where the set-up has one, with these settings.
+    pub fn own_postgres(mut self, settings: &[&str]) -> Self {
+        let wanted = self.setup != Setup::Sqlite;
+        self.postgres = wanted.then(|| PostgresServer::start(settings));
+        self
+    }
+
+    /// Runs on a Redis of the test's own, where the set-up has one.
+    pub fn own_redis(mut self) -> Self {
+        self.redis = (self.setup == Setup::PostgresRedis).then(RedisServer::start);
+        self
+    }
+
+    /// Keeps what grows on another file system: the data directory, and with PostgreSQL (of the
+    /// test's own) the database.
+    pub fn stored_on(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.join("data"));
+        self.tablespace = self.postgres.is_some().then(|| folder.join("tablespace"));
+        self
+    }
+
+    /// Gives the server a limit of open files, which it cannot raise.
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// Puts a proxy in front of PostgreSQL and one in front of Redis, where there are any.
+    pub fn behind_proxies(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(self) -> App {
         self.start_after(|_| ())
@@ -67,36 +108,56 @@ impl Builder {
     /// Starts the server once `prepare` has done what it wants with the database of this URL.
     fn start_after(self, prepare: impl FnOnce(&str)) -> App {
         let folder = tempfile::tempdir().expect("make a temporary directory");
-        let data = folder.path().join("data");
-        let database = match self.setup {
-            Setup::Sqlite => Database::Sqlite { folder: data.clone() },
-            Setup::Postgres | Setup::PostgresRedis if self.before.is_some() => Database::empty(),
-            Setup::Postgres | Setup::PostgresRedis => Database::postgres(),
+        let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        let database = match (self.setup, &self.postgres) {
+            (Setup::Sqlite, _) => Database::Sqlite { folder: data.clone() },
+            (_, Some(server)) => Database::on(server, self.tablespace.as_deref()),
+            (_, None) if self.before.is_some() => Database::empty(),
+            (_, None) => Database::postgres(),
+        };
+        let redis = (self.setup == Setup::PostgresRedis).then(|| match &self.redis {
+            Some(server) => RedisTier::of(server),
+            None => RedisTier::fresh(),
+        });
+        let link = |url: String| match self.proxied {
+            true => {
+                let (proxy, through) = Proxy::to_url(&url);
+                (Some(proxy), through)
+            }
+            false => (None, url),
         };
         if let Some(data) = &self.before {
             database.make_first_schema(data);
         }
         let file = || format!("sqlite:{}", data.join("roost.db").display());
         prepare(&database.url().unwrap_or_else(file));
-        let redis = (self.setup == Setup::PostgresRedis).then(RedisTier::fresh);
         let mut environment = BTreeMap::from([
             ("ROOST_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("ROOST_DATA_DIR".to_owned(), data.to_string_lossy().into_owned()),
             ("ROOST_RATE_LIMITS".to_owned(), "off".to_owned()),
             ("ROOST_TESTING".to_owned(), "1".to_owned()),
         ]);
-        environment.extend(database.url().map(|url| ("DATABASE_URL".to_owned(), url)));
-        environment.extend(redis.iter().map(|tier| ("REDIS_URL".to_owned(), tier.url())));
+        let (database_link, database_url) = database.url().map(link).unzip();
+        let (redis_link, redis_url) = redis.as_ref().map(RedisTier::url).map(link).unzip();
+        environment.extend(database_url.map(|url| ("DATABASE_URL".to_owned(), url)));
+        environment.extend(redis_url.map(|url| ("REDIS_URL".to_owned(), url)));
         environment.extend(self.environment);
         let environment: Vec<_> = environment.into_iter().collect();
-        let process = Process::start(&environment, &folder.path().join("roost.log"));
+        let log = folder.path().join("roost.log");
+        let process = Process::start(&environment, &log, self.open_files);
         App {
             setup: self.setup,
             base: Arc::new(RwLock::new(process.url.clone())),
             process: Some(process),
             environment,
+            open_files: self.open_files,
+            database_link: database_link.flatten(),
+            redis_link: redis_link.flatten(),
             redis,
             database,
+            redis_server: self.redis,
+            postgres_server: self.postgres,
+            data,
             folder,
         }
     }
@@ -110,15 +171,34 @@ pub struct App {
     process: Option<Process>,
     pub(super) base: Arc<RwLock<String>>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
+    database_link: Option<Proxy>,
+    redis_link: Option<Proxy>,
     redis: Option<RedisTier>,
     database: Database,
+    redis_server: Option<RedisServer>,
+    postgres_server: Option<PostgresServer>,
+    data: PathBuf,
     folder: TempDir,
 }
 
 impl App {
     /// The way to an app with settings of its own.
     pub fn on(setup: Setup) -> Builder {
-        Builder { setup, environment: BTreeMap::new(), before: None }
+        let environment = BTreeMap::new();
+        let (postgres, redis) = (None, None);
+        let (data, tablespace, open_files) = (None, None, None);
+        Builder {
+            setup,
+            environment,
+            before: None,
+            postgres,
+            redis,
+            proxied: false,
+            data,
+            tablespace,
+            open_files,
+        }
     }
 
     /// Where it listens, without a slash at the end.
@@ -128,7 +208,7 @@ impl App {
 
     /// The data directory: the SQLite file and the photos.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// The environment of the server, for commands that work beside it.
@@ -162,7 +242,7 @@ impl App {
     /// Starts again after [`App::kill9`] or [`App::sigterm`].
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "still running");
-        let process = Process::start(&self.environment, &self.log());
+        let process = Process::start(&self.environment, &self.log(), self.open_files);
         *self.base.write().unwrap() = process.url.clone();
         self.process = Some(process);
     }
@@ -194,6 +274,30 @@ impl App {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// The proxy between it and PostgreSQL; see [`Builder::behind_proxies`].
+    #[track_caller]
+    pub fn database_link(&self) -> &Proxy {
+        self.database_link.as_ref().expect("a proxy in front of PostgreSQL")
+    }
+
+    /// The proxy between it and Redis; see [`Builder::behind_proxies`].
+    #[track_caller]
+    pub fn redis_link(&self) -> &Proxy {
+        self.redis_link.as_ref().expect("a proxy in front of Redis")
+    }
+
+    /// The test's own PostgreSQL; see [`Builder::own_postgres`].
+    #[track_caller]
+    pub fn postgres_server(&mut self) -> &mut PostgresServer {
+        self.postgres_server.as_mut().expect("a PostgreSQL of the test's own")
+    }
+
+    /// The test's own Redis; see [`Builder::own_redis`].
+    #[track_caller]
+    pub fn redis_server(&mut self) -> &mut RedisServer {
+        self.redis_server.as_mut().expect("a Redis of the test's own")
     }
 
     /// Starts another node on the same database, Redis and folder of photos.
@@ -259,6 +363,11 @@ impl App {
     /// Cuts the server off from PostgreSQL, or lets them find each other again.
     pub fn set_database_reachable(&self, reachable: bool) {
         self.database.set_reachable(reachable);
+    }
+
+    /// Ends all sessions of PostgreSQL on the test's database, the server's and the test's.
+    pub fn end_database_sessions(&self) {
+        self.database.end_sessions();
     }
 
     /// The test's own connection to the Redis tier, where there is one.

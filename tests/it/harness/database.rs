@@ -13,13 +13,15 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
 use super::process::roost_command;
+use super::servers::{PostgresServer, lend};
 
 /// Where one test's data is.
 pub enum Database {
     /// The data directory: the file's name in it is the server's own business.
     Sqlite { folder: PathBuf },
-    /// A database of its own on the shared server, dropped with this value.
-    Postgres { name: String },
+    /// A database of its own; `admin` is the URL of another one on the same server. Dropped
+    /// with this value, unless the server goes with the test, too.
+    Postgres { name: String, admin: String, lasting: bool },
 }
 
 #[derive(QueryableByName)]
@@ -54,8 +56,24 @@ impl Database {
         static LAST: AtomicUsize = AtomicUsize::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("roost_it_{}_{number}", std::process::id());
-        admin(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
-        Self::Postgres { name }
+        let admin = admin_url();
+        run(&admin, &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        Self::Postgres { name, admin, lasting: true }
+    }
+
+    /// A fresh, empty database on a server of the test's own, with its files in a folder of
+    /// their own.
+    pub fn on(server: &PostgresServer, folder: Option<&Path>) -> Self {
+        let (name, admin) = ("roost_it".to_owned(), server.url("postgres"));
+        let mut place = String::new();
+        if let Some(folder) = folder {
+            std::fs::create_dir(folder).expect("make the folder of the tablespace");
+            lend(folder);
+            run(&admin, &format!("CREATE TABLESPACE small LOCATION '{}'", folder.display()));
+            place = "TABLESPACE small".to_owned();
+        }
+        run(&admin, &format!("CREATE DATABASE {name} {place}"));
+        Self::Postgres { name, admin, lasting: false }
     }
 
     /// Makes the tables of the first release, where there are none, and fills them.
@@ -84,7 +102,7 @@ impl Database {
     pub fn url(&self) -> Option<String> {
         match self {
             Self::Sqlite { .. } => None,
-            Self::Postgres { name } => Some(url_of(name)),
+            Self::Postgres { name, admin, .. } => Some(url_of(admin, name)),
         }
     }
 
@@ -119,15 +137,24 @@ impl Database {
 
     /// Makes PostgreSQL refuse every connection to this database, or accept them again.
     pub fn set_reachable(&self, reachable: bool) {
-        let Self::Postgres { name } = self else {
+        let Self::Postgres { name, admin, .. } = self else {
             panic!("SQLite has no connection to lose");
         };
-        admin(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {reachable}"));
+        run(admin, &format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {reachable}"));
         if !reachable {
-            admin(&format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            ));
+            self.end_sessions();
         }
+    }
+
+    /// Ends all sessions of PostgreSQL on this database.
+    pub fn end_sessions(&self) {
+        let Self::Postgres { name, admin, .. } = self else { panic!("SQLite has no sessions") };
+        run(
+            admin,
+            &format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ),
+        );
     }
 
     /// A session on PostgreSQL.
@@ -148,8 +175,8 @@ impl Database {
                 link.batch_execute("PRAGMA busy_timeout = 10000").expect("set busy_timeout");
                 Link::Sqlite(link)
             }
-            Self::Postgres { name } => Link::Postgres(
-                PgConnection::establish(&url_of(name)).expect("connect to PostgreSQL"),
+            Self::Postgres { name, admin, .. } => Link::Postgres(
+                PgConnection::establish(&url_of(admin, name)).expect("connect to PostgreSQL"),
             ),
         }
     }
@@ -157,9 +184,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Self::Postgres { name } = self {
+        if let Self::Postgres { name, admin, lasting: true } = self {
             // While a failed test unwinds, a second panic here would hide the first.
-            if let Ok(mut link) = PgConnection::establish(&admin_url()) {
+            if let Ok(mut link) = PgConnection::establish(admin) {
                 let _ = link.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
             }
         }
@@ -184,10 +211,11 @@ fn template() -> &'static str {
     static TEMPLATE: OnceLock<String> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let name = format!("roost_it_template_{}", std::process::id());
-        admin(&format!("CREATE DATABASE {name}"));
+        let admin = admin_url();
+        run(&admin, &format!("CREATE DATABASE {name}"));
         let output = roost_command()
             .arg("migrate")
-            .env("DATABASE_URL", url_of(&name))
+            .env("DATABASE_URL", url_of(&admin, &name))
             .output()
             .expect("run roost migrate");
         let log = String::from_utf8_lossy(&output.stderr);
@@ -196,8 +224,8 @@ fn template() -> &'static str {
     })
 }
 
-fn admin(statement: &str) {
-    let mut link = PgConnection::establish(&admin_url()).expect("connect to ROOST_TEST_POSTGRES");
+fn run(admin: &str, statement: &str) {
+    let mut link = PgConnection::establish(admin).expect("connect to PostgreSQL");
     link.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
@@ -206,9 +234,8 @@ fn admin_url() -> String {
 }
 
 /// The server's URL with another database at its end.
-fn url_of(database: &str) -> String {
-    let admin = admin_url();
-    let (server, _) = admin.rsplit_once('/').expect("ROOST_TEST_POSTGRES names a database");
+fn url_of(admin: &str, database: &str) -> String {
+    let (server, _) = admin.rsplit_once('/').expect("the URL names a database");
     format!("{server}/{database}")
 }
 

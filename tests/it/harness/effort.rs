@@ -1,7 +1,8 @@
 //! How hard the randomised tests try, and with which dice.
 //!
 //! `ROOST_TEST_ROUNDS` asks for more rounds than the everyday run has time for;
-//! `ROOST_TEST_SEED` plays a failed run again with the seed that it printed.
+//! `ROOST_TEST_SEED` plays a failed run again with the seed that it printed;
+//! `ROOST_TEST_FULL_LENGTH=1` makes the faults last as long as in real life.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,12 @@ pub fn rounds(short: usize) -> usize {
 /// Whether the environment asks for more than the everyday run has time for.
 pub fn is_long() -> bool {
     number("ROOST_TEST_ROUNDS").is_some()
+}
+
+/// How long a fault lasts, or how large it is: `short`, unless the environment asks for the
+/// `full` length.
+pub fn lasting<T>(short: T, full: T) -> T {
+    if number("ROOST_TEST_FULL_LENGTH") == Some(1) { full } else { short }
 }
 
 /// The seed of a randomised test, printed so that a failure can be played again.

@@ -11,16 +11,20 @@ mod client;
 mod database;
 pub mod effort;
 pub mod followers;
+pub mod load;
 mod node;
 pub mod photo;
 mod process;
+pub mod proxy;
 mod raw;
 mod redis_tier;
 mod reply;
+pub mod servers;
 pub mod shape;
+pub mod signals;
 
 pub use actions::{id, text};
-pub use app::{App, PASSWORD, ids};
+pub use app::{App, Builder, PASSWORD, ids};
 pub use client::Client;
 pub use node::Node;
 pub use process::roost_command;
@@ -82,3 +86,23 @@ macro_rules! on_every_setup {
     )+ };
 }
 pub(crate) use on_every_setup;
+
+/// The same for what only PostgreSQL can suffer: `name::postgres` and `name::postgres_redis`.
+macro_rules! on_postgres {
+    ($($story:ident),+ $(,)?) => { $(
+        mod $story {
+            use crate::harness::{Given, Setup};
+
+            #[test]
+            fn postgres() {
+                super::$story(Given::given(Setup::Postgres));
+            }
+
+            #[test]
+            fn postgres_redis() {
+                super::$story(Given::given(Setup::PostgresRedis));
+            }
+        }
+    )+ };
+}
+pub(crate) use on_postgres;

@@ -17,7 +17,7 @@ pub struct Node {
 
 impl Node {
     pub(super) fn start(environment: &[(String, String)], log: PathBuf) -> Self {
-        let process = Process::start(environment, &log);
+        let process = Process::start(environment, &log, None);
         let base = Arc::new(RwLock::new(process.url.clone()));
         Self { process: Some(process), base, environment: environment.to_vec(), log }
     }
@@ -52,7 +52,7 @@ impl Node {
     /// Starts again after [`Node::kill9`] or [`Node::sigterm`].
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "still running");
-        let process = Process::start(&self.environment, &self.log);
+        let process = Process::start(&self.environment, &self.log, None);
         *self.base.write().unwrap() = process.url.clone();
         self.process = Some(process);
     }

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::signals;
+
 /// The one line that tells where a server listens.
 const READY: &str = "Roost listens on ";
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -15,7 +17,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// The binary under test with no setting inherited from whoever runs the tests.
 pub fn roost_command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roost"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_roost")))
+}
+
+/// A script with as few settings.
+fn shell_command(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script);
+    without_settings(command)
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if name_text.starts_with("ROOST_")
@@ -37,10 +49,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the server and waits for its ready line; its log goes to the end of `log`.
-    pub fn start(environment: &[(String, String)], log: &Path) -> Self {
+    /// Starts the server and waits for its ready line; its log goes to the end of `log`. It may
+    /// open `open_files` files, or as many as the tests.
+    pub fn start(environment: &[(String, String)], log: &Path, open_files: Option<u32>) -> Self {
         let log_file = File::options().create(true).append(true).open(log).expect("open the log");
-        let mut child = roost_command()
+        let mut command = roost_command();
+        if let Some(limit) = open_files {
+            let roost = command.get_program().to_owned();
+            command = shell_command(&format!("ulimit -n {limit}; exec \"$0\" \"$@\""));
+            command.arg(roost);
+        }
+        let mut child = command
             .arg("serve")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
@@ -80,10 +99,7 @@ impl Process {
 
     /// Asks politely to stop.
     pub fn sigterm(&self) {
-        // The crate forbids unsafe code, so the shell makes the call.
-        let kill = format!("kill -TERM {}", self.child.id());
-        let status = Command::new("sh").arg("-c").arg(&kill).status().expect("run sh");
-        assert!(status.success(), "{kill}");
+        assert!(signals::send("TERM", self.child.id()), "SIGTERM to {}", self.child.id());
     }
 
     /// Waits for its end; the exit code, or None when a signal ended it.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::r2d2::{Error as ManagerError, ManageConnection, R2D2Connection};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// A connection idle for longer is asked whether it is alive before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);

@@ -1,0 +1,78 @@
+//! What a database URL means, and what is said to each new connection.
+
+use std::time::Duration;
+
+use crate::store::Engine;
+
+/// The engine that a database URL names.
+pub(super) fn engine_of(url: &str) -> anyhow::Result<Engine> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        Ok(Engine::Postgres)
+    } else if url.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()) {
+        Ok(Engine::Sqlite)
+    } else {
+        anyhow::bail!("DATABASE_URL must be postgres://... or sqlite:PATH")
+    }
+}
+
+/// The file of a `sqlite:PATH` URL; `sqlite:///abs/path` is accepted too.
+pub(in crate::store) fn sqlite_path(url: &str) -> &str {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    path.strip_prefix("//").unwrap_or(path)
+}
+
+/// Parameters of libpq that Roost sets unless the operator has, in seconds (the last one in
+/// milliseconds). Left alone, it waits without end for a connection, and for two hours or so for
+/// an answer over a route that has gone dead: a thread and a connection each time.
+const POSTGRES_PARAMETERS: [(&str, u32); 5] = [
+    ("connect_timeout", 2),
+    ("keepalives_idle", 5),
+    ("keepalives_interval", 2),
+    ("keepalives_count", 3),
+    ("tcp_user_timeout", 10_000),
+];
+
+/// Adds [`POSTGRES_PARAMETERS`] to a URL.
+pub(in crate::store) fn postgres_url(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in POSTGRES_PARAMETERS {
+        if !url.contains(&format!("{name}=")) {
+            let joint = if url.contains('?') { '&' } else { '?' };
+            url = format!("{url}{joint}{name}={value}");
+        }
+    }
+    url
+}
+
+pub(super) fn postgres_setup(statement_timeout: Duration) -> String {
+    let limit = statement_timeout.as_millis();
+    format!(
+        "SET application_name = 'roost'; {ENGLISH} SET statement_timeout = {limit}; \
+         SET idle_in_transaction_session_timeout = {};",
+        limit * 2
+    )
+}
+
+/// English messages: some conditions can be told apart by their words only. A role without the
+/// privilege to choose keeps the server's language, which is English unless somebody has chosen.
+pub(in crate::store) const ENGLISH: &str = "DO $$ BEGIN PERFORM set_config('lc_messages', 'C', FALSE); \
+     EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;";
+
+/// FULL: a commit is on the disk before it is acknowledged. The limits keep the log file small.
+pub(in crate::store) const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; \
+     PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_has_the_last_word_on_a_url() {
+        let url = postgres_url("postgres://roost@db/roost");
+        assert!(url.starts_with("postgres://roost@db/roost?connect_timeout=2&keepalives_idle=5"));
+        let chosen = postgres_url("postgres://db/roost?connect_timeout=7&tcp_user_timeout=0");
+        assert!(chosen.contains("connect_timeout=7") && !chosen.contains("connect_timeout=2"));
+        assert!(chosen.contains("tcp_user_timeout=0&") && chosen.matches('?').count() == 1);
+    }
+}

@@ -1,0 +1,175 @@
+//! Three times more requests than a node can answer, sent at their own pace whether answers come
+//! or not: what is too much is refused at once, what is done is as much as without overload, and
+//! afterwards all is as before.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Client as Http, Method};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::harness::load;
+use crate::harness::{App, Client, PASSWORD, Setup, effort, json, on_every_setup, on_postgres};
+
+on_every_setup! {
+    logins_beyond_the_cores,
+}
+
+on_postgres! {
+    reads_beyond_the_database,
+}
+
+/// How soon after the overload the node is as quick as before.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is offered, in capacities.
+const TIMES: f64 = 3.0;
+
+/// Requests that keep the node busy, and no more.
+const BUSY: usize = 6;
+
+struct Shot {
+    status: u16,
+    took: Duration,
+}
+
+/// One sort of request, sent many times.
+struct Gun {
+    runtime: Runtime,
+    http: Http,
+    url: String,
+    method: Method,
+    body: Option<String>,
+    cookie: String,
+}
+
+impl Gun {
+    fn new(app: &App, who: &Client, method: Method, path: &str, body: Option<String>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let http = Http::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        let url = format!("{}{path}", app.base_url());
+        Self { runtime, http, url, method, body, cookie: who.cookie_header() }
+    }
+
+    fn shoot(&self) -> impl Future<Output = Shot> + Send + 'static {
+        let mut request = self.http.request(self.method.clone(), &self.url);
+        if let Some(body) = &self.body {
+            request = request.header("Content-Type", "application/json").body(body.clone());
+        }
+        if !self.cookie.is_empty() {
+            request = request.header("Cookie", &self.cookie);
+        }
+        async move {
+            let asked = Instant::now();
+            let answer = request.send().await.expect("an answer");
+            let status = answer.status().as_u16();
+            assert!(status != 503 || answer.headers().contains_key("retry-after"));
+            answer.bytes().await.expect("a whole answer");
+            Shot { status, took: asked.elapsed() }
+        }
+    }
+
+    /// Answers in a second when a few requests are always under way: the capacity.
+    fn capacity(&self, lasting: Duration) -> f64 {
+        self.runtime.block_on(async {
+            let (begun, mut done, mut under_way) = (Instant::now(), 0, JoinSet::new());
+            (0..BUSY).for_each(|_| drop(under_way.spawn(self.shoot())));
+            while let Some(shot) = under_way.join_next().await {
+                assert_eq!(shot.unwrap().status, 200, "without overload");
+                done += 1;
+                if begun.elapsed() < lasting {
+                    under_way.spawn(self.shoot());
+                }
+            }
+            f64::from(done) / begun.elapsed().as_secs_f64()
+        })
+    }
+
+    /// Sends `rate` requests a second, come what may.
+    fn volley(&self, rate: f64, lasting: Duration) -> (Vec<Shot>, Duration) {
+        self.runtime.block_on(async {
+            let (begun, mut sent, mut under_way) = (Instant::now(), 0, JoinSet::new());
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            while begun.elapsed() < lasting {
+                tick.tick().await;
+                let due = (begun.elapsed().as_secs_f64() * rate) as usize;
+                (sent..due).for_each(|_| drop(under_way.spawn(self.shoot())));
+                sent = sent.max(due);
+            }
+            let mut shots = Vec::new();
+            while let Some(shot) = under_way.join_next().await {
+                shots.push(shot.unwrap());
+            }
+            (shots, begun.elapsed())
+        })
+    }
+}
+
+fn percentile(shots: &[&Shot], percent: usize) -> Duration {
+    let mut took: Vec<Duration> = shots.iter().map(|shot| shot.took).collect();
+    took.sort_unstable();
+    took[(took.len() * percent / 100).min(took.len() - 1)]
+}
+
+fn overload(app: &mut App, people: &[Client], gun: &Gun) {
+    let lasting = effort::lasting(Duration::from_millis(2_500), Duration::from_secs(30));
+    let capacity = gun.capacity(lasting / 2);
+    let before = app.memory_kib();
+    let (shots, took) = gun.volley(TIMES * capacity, lasting);
+    let (good, refused): (Vec<&Shot>, Vec<&Shot>) =
+        shots.iter().partition(|shot| shot.status == 200);
+    let goodput = good.len() as f64 / took.as_secs_f64();
+    assert!(refused.len() > shots.len() / 4, "{} of {} refused", refused.len(), shots.len());
+    println!(
+        "capacity {capacity:.0}/s, offered {:.0}/s; goodput {goodput:.0}/s ({:.0} %), p99 {:.1?}; \
+         {} refused, p50 {:.1?} p99 {:.1?}",
+        shots.len() as f64 / lasting.as_secs_f64(),
+        100.0 * goodput / capacity,
+        percentile(&good, 99),
+        refused.len(),
+        percentile(&refused, 50),
+        percentile(&refused, 99),
+    );
+    assert!(refused.iter().all(|shot| matches!(shot.status, 429 | 503)), "{:?}", refused[0].status);
+    assert!(goodput > 0.8 * capacity, "goodput {goodput:.0}/s of {capacity:.0}/s");
+    // At once: not after a wait for a connection or for a place.
+    assert!(percentile(&refused, 50) < Duration::from_millis(100), "refused after a wait");
+    assert!(percentile(&good, 99) < Duration::from_secs(3), "what was done came too late");
+
+    let begun = Instant::now();
+    while gun.capacity(Duration::from_millis(500)) < 0.8 * capacity {
+        assert!(begun.elapsed() < BACK_WITHIN, "still slow after {:?}", begun.elapsed());
+    }
+    let after = app.memory_kib();
+    println!("memory {} MiB before, {} MiB after", before >> 10, after >> 10);
+    assert!(after < before / 5 * 6, "memory went from {before} to {after} KiB");
+    load::assert_sound(app, people);
+}
+
+/// What costs processor time: password hashes.
+fn logins_beyond_the_cores(setup: Setup) {
+    let mut app = App::on(setup).env("ROOST_MAX_IN_FLIGHT", "12").start();
+    let people = load::crowd(&app, 2);
+    let body = json!({"username": people[0].username, "password": PASSWORD}).to_string();
+    let nobody = app.anonymous();
+    let gun = Gun::new(&app, &nobody, Method::POST, "/api/accounts/login/", Some(body));
+    overload(&mut app, &people, &gun);
+}
+
+/// What waits for the database: two connections over a slow link.
+fn reads_beyond_the_database(setup: Setup) {
+    let mut app = App::on(setup)
+        .behind_proxies()
+        .env("ROOST_MAX_IN_FLIGHT", "12")
+        .env("ROOST_DB_READERS", "2")
+        .start();
+    let people = load::crowd(&app, 4);
+    app.database_link().delay(Duration::from_millis(10));
+    let path = format!("/api/friendships/{}/followers/", people[0].id);
+    let gun = Gun::new(&app, &app.anonymous(), Method::GET, &path, None);
+    overload(&mut app, &people, &gun);
+}
