@@ -59,7 +59,8 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub list_ttl_s: u64,
 
-    /// Entries kept in memory over all timelines; the least recently used timelines go first
+    /// Entries kept in memory over all timelines, each counted as 96 more; the least recently
+    /// used timelines go first
     #[arg(
         long,
         env = "ROOST_RESIDENT_ENTRIES",

@@ -12,7 +12,7 @@ use crate::hydration::liked::LikedFlags;
 use crate::hydration::tweets::Tweets;
 use crate::hydration::users::Users;
 use crate::media::Media;
-use crate::redis_tier::{ListKey, RedisTier};
+use crate::redis_tier::{Hold, ListKey, RedisTier};
 use crate::store::nodes::Standing;
 use crate::store::{Conn, StoreError};
 use crate::timeline::{Entry, TimelineKey, Timelines};
@@ -42,6 +42,10 @@ impl Audience for Publisher {
         Ok(announcement)
     }
 
+    fn hold_back(&self, effects: &Effects) -> Option<Hold> {
+        Some(self.redis.hold(changed_lists(effects)))
+    }
+
     fn tell(&self, effects: &Effects) {
         let pushed = effects.pushes.iter().map(|(_, entry)| entry.created_at);
         let delivered = effects.deliveries.iter().map(|delivered| delivered.entry.created_at);
@@ -62,7 +66,14 @@ impl Audience for Publisher {
                 self.timelines.push(TimelineKey::Home(*reader), delivered.entry);
             }
         }
-        self.tell_removals(effects);
+        for removed in &effects.removals {
+            for key in &removed.keys {
+                self.timelines.remove(*key, removed.tweet_id);
+            }
+        }
+        for key in &effects.changed {
+            self.timelines.forget(*key);
+        }
     }
 
     fn tell_in_turn<'a>(
@@ -86,18 +97,9 @@ impl Audience for Publisher {
             if !pushes.is_empty() {
                 self.redis.push(&pushes, self.redis.epoch(), self.list_limit).await;
             }
-            let removals: Vec<ListKey> = effects
-                .removals
-                .iter()
-                .flat_map(|removed| &removed.keys)
-                .chain(&effects.changed)
-                .map(|key| ListKey::from(*key))
-                .collect();
-            if !removals.is_empty() {
-                self.redis.remove(&removals).await;
-                // Once more: an actor that has started since then may have loaded the old list,
-                // in whose head a removal does not show.
-                self.tell_removals(effects);
+            let changed = changed_lists(effects);
+            if !changed.is_empty() {
+                self.redis.remove(&changed).await;
             }
             if let Some(number) = number {
                 self.redis.follow(number).await;
@@ -134,17 +136,10 @@ pub(super) fn expect_membership(redis: &RedisTier, standing: Standing) -> Result
     Err(StoreError::Conflict("this node was taken for dead".into()))
 }
 
-impl Publisher {
-    fn tell_removals(&self, effects: &Effects) {
-        for removed in &effects.removals {
-            for key in &removed.keys {
-                self.timelines.remove(*key, removed.tweet_id);
-            }
-        }
-        for key in &effects.changed {
-            self.timelines.forget(*key);
-        }
-    }
+/// Lists whose heads do not show what the effects have changed in them.
+fn changed_lists(effects: &Effects) -> Vec<ListKey> {
+    let removals = effects.removals.iter().flat_map(|removed| &removed.keys);
+    removals.chain(&effects.changed).map(|key| ListKey::from(*key)).collect()
 }
 
 /// The lists that change with the effects.

@@ -15,7 +15,7 @@ use super::ops::{Op, Outcome, WriteError};
 use super::rotation::{ROUND_TASKS, Rotation};
 use super::rounds::{Job, Pace, Round, round};
 use super::throttle::Throttle;
-use crate::redis_tier::{RedisTier, WritePermit};
+use crate::redis_tier::{Hold, RedisTier, WritePermit};
 use crate::store::{Db, Engine, StoreError, purge, tasks};
 use crate::time::Clock;
 
@@ -131,25 +131,33 @@ impl Core {
         permit.resolve(&result);
         let (outcomes, effects, mut announcement) = self.settle(result)?;
         self.count(&effects, 0);
+        let hold = self.audience.hold_back(&effects);
         self.audience.tell_in_turn(&effects, &mut announcement).await;
         for (place, outcome) in outcomes.into_iter().enumerate() {
             answer(place, Ok(outcome));
         }
         metrics::histogram!("roost_writer_group_size").record(ops.len() as f64);
         metrics::histogram!("roost_writer_commit_seconds").record(started.elapsed().as_secs_f64());
-        self.tell_outside(Arc::new(effects), announcement.number, permit).await;
+        self.tell_outside(Arc::new(effects), announcement.number, permit, hold).await;
         Ok(())
     }
 
     /// Lets what is outside follow, in the order of the transactions and one at a time: the
     /// database may be one transaction ahead, so that neither waits for the other.
-    async fn tell_outside(&self, effects: Arc<Effects>, number: Option<u64>, permit: WritePermit) {
+    async fn tell_outside(
+        &self,
+        effects: Arc<Effects>,
+        number: Option<u64>,
+        permit: WritePermit,
+        hold: Option<Hold>,
+    ) {
         self.has_company.store(number.is_some(), Ordering::Relaxed);
         let mut under_way = self.outside.lock().await;
         ended(under_way.take()).await;
         let audience = self.audience.clone();
         *under_way = Some(tokio::spawn(async move {
             audience.tell_outside(&effects, number).await;
+            drop(hold);
             permit.done();
         }));
     }
@@ -207,9 +215,10 @@ impl Core {
         let (round, mut announcement) = self.settle(result)?;
         let Round { effects, rotation, turns, worked, all_done } = round;
         *self.rotation.lock() = rotation;
+        let hold = self.audience.hold_back(&effects);
         self.audience.tell_in_turn(&effects, &mut announcement).await;
         let effects = Arc::new(effects);
-        self.tell_outside(effects.clone(), announcement.number, permit).await;
+        self.tell_outside(effects.clone(), announcement.number, permit, hold).await;
         if !worked {
             return self.nothing_moved(turns).await;
         }

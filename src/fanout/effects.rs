@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::redis_tier::Hold;
 use crate::store::tasks::{Task, TaskKind, Work};
 use crate::store::{Conn, StoreError};
 use crate::time::Timestamp;
@@ -171,6 +172,12 @@ pub trait Audience: Send + Sync + 'static {
         _effects: &Effects,
     ) -> Result<Announcement, StoreError> {
         Ok(Announcement::default())
+    }
+
+    /// Holds back what must not be read in Redis before it has been told, for as long as the
+    /// answer lives. Called after the commit and before anybody is told.
+    fn hold_back(&self, _effects: &Effects) -> Option<Hold> {
+        None
     }
 
     /// Tells everything in this process.

@@ -1,5 +1,8 @@
 //! A page of a timeline as bytes: entries, tweets, authors, counts and liked flags put together.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,8 +14,15 @@ use crate::store::likes::LikeKind;
 use crate::time::Timestamp;
 use crate::timeline::{Entry, Range, TimelineError, TimelineKey, Timelines};
 
-/// Reads that one page may need when entries name tweets that are gone.
+/// Reads that one page may need when entries name tweets that are gone. Each reads twice as
+/// many entries as the one before, up to [`LARGEST_READ`]: 14,000 in all.
 const MOST_READS: usize = 20;
+
+/// Entries of one read, unless the page itself is larger.
+const LARGEST_READ: usize = 1_000;
+
+/// Entries that one page has removed: the writer takes them in one transaction.
+const MOST_ORPHANS: usize = 1_000;
 
 /// Bytes of a rendered item, for the first allocation of a body.
 const ITEM_BYTES: usize = 512;
@@ -169,9 +179,11 @@ impl Hydrator {
     ) -> Result<Items, PageError> {
         let mut items = Items { living: Vec::new(), has_next: false, orphans: Vec::new() };
         let mut rest = range;
+        let mut least = 1;
         for _ in 0..MOST_READS {
             // One more than is shown tells whether there is a next page.
-            let wanted = size + 1 - items.living.len();
+            let wanted = (size + 1 - items.living.len()).max(least);
+            least = (wanted * 2).min(LARGEST_READ);
             let slice = self.timelines.page(key, rest, wanted).await?;
             let read = slice.entries.len();
             let ids: Vec<i64> = slice.entries.iter().map(|entry| entry.tweet_id).collect();
@@ -183,6 +195,8 @@ impl Hydrator {
                 match card {
                     Some(card) => items.living.push((entry, card)),
                     None if self.tweets.is_known_gone(entry.tweet_id) => {}
+                    // The rest goes with a later page.
+                    None if items.orphans.len() >= MOST_ORPHANS => {}
                     None => items.orphans.push(entry.created_at),
                 }
             }

@@ -46,11 +46,15 @@ pub enum Found {
 }
 
 impl RedisTier {
-    /// The list of `key`, if it is there and beyond doubt; what is in doubt is deleted.
+    /// The list of `key`, if it is there, not held, and beyond doubt; what is in doubt is
+    /// deleted.
     ///
     /// Read the list first and the database's epoch and newest entry after it: what is older
     /// than the answer is then noticed.
     pub async fn load(&self, key: ListKey, epoch: i64, limit: usize) -> Option<CachedList> {
+        if self.shared.held.contains(key) {
+            return None;
+        }
         let due = self.shared.due(key)?;
         match self.look(key, epoch, limit, &due.commits).await.ok()? {
             Found::List(list) => {

@@ -19,6 +19,8 @@
 //!   itself. So a list never lacks what was pushed, and never shows what was removed, between
 //!   the SELECT and the fill, whoever dies in between. (Leases: "Scaling Memcache at Facebook",
 //!   NSDI 2013.) A token that is gone for any other reason costs one fill.
+//! - **Hold.** Between the commit of a removal or back-fill and the deletion of the lists it
+//!   changes, this process does not read them ([`held`]).
 //! - **Lag.** A commit of another node is known here before that node's work in Redis is done.
 //!   Until it is, the lists that it concerns are not read ([`lag`]).
 //!
@@ -32,6 +34,7 @@ mod codec;
 mod connection;
 mod counts;
 mod guard;
+mod held;
 mod keys;
 mod lag;
 mod lists;
@@ -59,6 +62,7 @@ pub use codec::probe;
 pub use codec::{CachedCounts, CachedList, Surprise};
 pub use counts::CountWrite;
 pub use guard::WritePermit;
+pub use held::Hold;
 pub use keys::{CountKind, Family, ListKey, ListKind};
 pub use lists::{FillOutcome, Found};
 pub use scan::{ClearError, ScanPage};
@@ -68,6 +72,7 @@ use self::breaker::Breaker;
 use self::calls::IN_FLIGHT;
 use self::connection::Server;
 use self::guard::{Dirt, Guard};
+use self::held::Held;
 use self::lag::Lag;
 use self::scripts::Scripts;
 use crate::config::Config;
@@ -155,6 +160,7 @@ pub(super) struct Shared {
     scripts: Scripts,
     breaker: Mutex<Breaker<MultiplexedConnection>>,
     guard: Guard,
+    held: Held,
     lag: Lag,
     reads: Semaphore,
     mutations: Semaphore,
@@ -285,6 +291,7 @@ impl Shared {
             scripts: Scripts::new(),
             breaker: Mutex::new(Breaker::new()),
             guard: Guard::new(),
+            held: Held::default(),
             lag: Lag::none(),
             reads: Semaphore::new(IN_FLIGHT),
             mutations: Semaphore::new(IN_FLIGHT),

@@ -86,4 +86,62 @@ mod tests {
             assert_eq!(test.db.read_blocking(|conn| Ok(last(conn)?)).unwrap(), Timestamp(5_000));
         }
     }
+
+    /// Failure mode 6: a second writer cannot commit an earlier time after a later one. It
+    /// waits for the first, which holds the clock's row (on SQLite: the only write connection).
+    #[test]
+    fn failure_mode_06_commits_are_in_the_order_of_their_moments() {
+        use std::sync::mpsc;
+        use std::thread;
+
+        for test in testing::databases() {
+            let (has_begun, begun) = mpsc::channel();
+            let (committed, order) = mpsc::channel();
+            let write = |who: &'static str, begun: &dyn Fn()| {
+                let moment = test.db.write_blocking(|conn| {
+                    let moment = reserve(conn, Timestamp(1_000), 1)?.take();
+                    begun();
+                    Ok(moment)
+                });
+                committed.send((who, moment.unwrap())).unwrap();
+            };
+            thread::scope(|scope| {
+                let second = scope.spawn({
+                    let write = &write;
+                    move || {
+                        begun.recv().unwrap();
+                        write("second", &|| {});
+                    }
+                });
+                write("first", &|| {
+                    has_begun.send(()).unwrap();
+                    wait_until_blocked(&test);
+                });
+                second.join().unwrap();
+            });
+            let (first, second) = (order.recv().unwrap(), order.recv().unwrap());
+            assert!(first.1 < second.1, "{}: {first:?} and {second:?}", test.name);
+        }
+    }
+
+    /// Waits, within bounds, until a transaction stands before the clock's row.
+    fn wait_until_blocked(test: &testing::TestDb) {
+        if test.name == "sqlite" {
+            return;
+        }
+        let asked = std::time::Instant::now();
+        let waiting = "SELECT count(*) AS last_at FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        loop {
+            let row: LastAt = test
+                .db
+                .read_blocking(|conn| Ok(on!(conn, |c| diesel::sql_query(waiting).get_result(c))?))
+                .unwrap();
+            if row.last_at > Timestamp(0) {
+                return;
+            }
+            assert!(asked.elapsed() < std::time::Duration::from_secs(10), "nobody waits");
+            std::thread::yield_now();
+        }
+    }
 }

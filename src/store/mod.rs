@@ -29,6 +29,8 @@ pub mod newsfeeds;
 pub mod nodes;
 pub mod notifications;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod prepared;
 pub mod profiles;

@@ -99,16 +99,18 @@ pub fn backfill(
     followed_at: Timestamp,
     limit: u32,
 ) -> QueryResult<usize> {
-    // Entries that a kept-on-unfollow setting has left behind carry a later time than their
-    // tweet, so they are looked for from the oldest of these tweets on.
+    // Entries that a kept-on-unfollow setting has left behind carry the time of their delivery:
+    // no earlier than the tweet, no later than its last delivery. While that is still to come,
+    // no later than the follow, since those who follow after a tweet do not receive it.
     let query = diesel::sql_query(
         "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
          SELECT $1, latest.created_at, latest.id FROM (\
-             SELECT id, created_at FROM tweets \
+             SELECT id, created_at, delivered_at FROM tweets \
              WHERE user_id = $2 AND deleted_at IS NULL AND created_at < $3 \
              ORDER BY created_at DESC LIMIT $4) latest \
          WHERE NOT EXISTS (SELECT 1 FROM newsfeeds there \
              WHERE there.user_id = $1 AND there.created_at >= latest.created_at \
+             AND there.created_at <= COALESCE(latest.delivered_at, $3) \
              AND there.tweet_id = latest.id)",
     )
     .bind::<BigInt, _>(reader)
@@ -195,4 +197,72 @@ pub fn remove(conn: &mut Conn<'_>, reader: i64, entries: &[Timestamp]) -> QueryR
         .execute(c))?;
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+    use crate::store::counts::tests::add_user;
+    use crate::store::testing::databases;
+    use crate::store::tweets::{self, NewTweet};
+
+    const READER: i64 = 1;
+    const AUTHOR: i64 = 2;
+
+    fn post(conn: &mut Conn<'_>, at: i64) -> QueryResult<i64> {
+        let new = NewTweet {
+            user_id: AUTHOR,
+            content: "hello".into(),
+            created_at: Timestamp(at),
+            photo_urls: Vec::new(),
+        };
+        Ok(tweets::insert(conn, &[new])?[0])
+    }
+
+    /// Failure mode 7: two entries of one feed cannot have one time.
+    #[test]
+    fn failure_mode_07_a_feed_has_no_equal_times() {
+        for test in databases() {
+            let insert = |rows: &[(i64, Timestamp, i64)]| {
+                test.db.write_blocking(|conn| Ok(insert(conn, rows)?))
+            };
+            insert(&[(READER, Timestamp(5), 50), (AUTHOR, Timestamp(5), 50)]).unwrap();
+            let again = insert(&[(READER, Timestamp(6), 60), (READER, Timestamp(5), 51)]);
+            assert!(matches!(again, Err(StoreError::Query(_))), "{}: {again:?}", test.name);
+            let page =
+                test.db.read_blocking(|conn| Ok(page(conn, READER, Range::ALL, 10)?)).unwrap();
+            let kept = Entry { created_at: Timestamp(5), tweet_id: 50 };
+            assert_eq!(page, [kept], "{}: all or nothing", test.name);
+        }
+    }
+
+    /// Entries that stayed after an unfollow are found wherever their delivery has put them,
+    /// finished or not, and are not put in again.
+    #[test]
+    fn a_back_fill_leaves_out_what_is_there() {
+        for test in databases() {
+            let found = test
+                .db
+                .write_blocking(|conn| {
+                    add_user(conn, READER)?;
+                    add_user(conn, AUTHOR)?;
+                    let delivered = post(conn, 100)?;
+                    tweets::set_delivered(conn, &[delivered], Timestamp(150))?;
+                    let under_way = post(conn, 200)?;
+                    let missing = post(conn, 300)?;
+                    tweets::set_delivered(conn, &[missing], Timestamp(350))?;
+                    let kept =
+                        [(READER, Timestamp(150), delivered), (READER, Timestamp(390), under_way)];
+                    insert(conn, &kept)?;
+                    let added = backfill(conn, READER, AUTHOR, Timestamp(400), 20)?;
+                    let again = backfill(conn, READER, AUTHOR, Timestamp(500), 20)?;
+                    assert_eq!((added, again), (1, 0), "{}", test.name);
+                    Ok(page(conn, READER, Range::ALL, 10)?)
+                })
+                .unwrap();
+            let times: Vec<i64> = found.iter().map(|entry| entry.created_at.micros()).collect();
+            assert_eq!(times, [390, 300, 150], "{}", test.name);
+        }
+    }
 }

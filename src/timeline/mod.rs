@@ -8,8 +8,6 @@
 
 mod actor;
 mod entry;
-#[cfg(test)]
-mod failure_modes;
 mod peek;
 mod registry;
 mod source;
@@ -20,7 +18,7 @@ mod window;
 pub use entry::{Entry, Range, TimelineKey};
 pub use peek::{Held, Peeked};
 pub use registry::{Subscription, Timelines, TimelinesConfig};
-pub use source::{EntryStore, Loaded, LoadedFrom, TieredSource, TimelineSource};
+pub use source::{EntryReader, EntryStore, Head, Loaded, LoadedFrom, TieredSource, TimelineSource};
 pub use window::{Found, Window};
 
 use crate::store::StoreError;

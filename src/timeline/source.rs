@@ -63,6 +63,34 @@ pub trait TimelineSource: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>>;
 }
 
+/// What the tiers in front of the database ask it.
+pub trait EntryReader: Clone + Send + Sync + 'static {
+    /// The newest `want` entries and, read before them, the epoch under which lists in Redis
+    /// are valid.
+    fn head(
+        &self,
+        key: TimelineKey,
+        want: usize,
+    ) -> impl Future<Output = Result<Head, StoreError>> + Send;
+
+    /// At most `want` entries of `range`, newest first: one index range, whatever the depth.
+    fn range(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        want: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+}
+
+/// The newest entries of a timeline in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The epoch under which lists in Redis are valid.
+    pub epoch: i64,
+    /// Newest first.
+    pub entries: Vec<Entry>,
+}
+
 /// The database as a source of timelines.
 #[derive(Clone)]
 pub struct EntryStore {
@@ -74,12 +102,10 @@ impl EntryStore {
     pub fn new(db: Db) -> Self {
         EntryStore { db }
     }
+}
 
-    /// At most `want` entries of `range`, newest first: one index range, whatever the depth.
-    ///
-    /// # Errors
-    /// As [`Db::read`].
-    pub async fn range(
+impl EntryReader for EntryStore {
+    async fn range(
         &self,
         key: TimelineKey,
         range: Range,
@@ -110,29 +136,22 @@ fn entries(
     }
 }
 
-/// What is read of the database when a timeline is loaded.
-struct Head {
-    /// The epoch under which lists in Redis are valid, read before the entries.
-    epoch: i64,
-    entries: Vec<Entry>,
-}
-
 /// The Redis list in front of the database.
 #[derive(Clone)]
-pub struct TieredSource {
-    store: EntryStore,
+pub struct TieredSource<R = EntryStore> {
+    store: R,
     redis: RedisTier,
 }
 
-impl TieredSource {
+impl<R: EntryReader> TieredSource<R> {
     /// Reads from `redis`, if it is there and up, and from `store`.
-    pub fn new(store: EntryStore, redis: RedisTier) -> Self {
+    pub fn new(store: R, redis: RedisTier) -> Self {
         TieredSource { store, redis }
     }
 
     async fn load_tiered(self, key: TimelineKey, limit: usize) -> Result<Loaded, StoreError> {
         if !self.redis.is_up() {
-            return self.store.load(key, limit).await;
+            return load(&self.store, key, limit).await;
         }
         if let Some(loaded) = self.load_list(key, limit).await? {
             return Ok(loaded);
@@ -171,10 +190,11 @@ impl TieredSource {
             let filled =
                 self.redis.fill(list_key, lease, head.epoch, &head.entries, complete).await;
             // The lease has kept out every push and removal since the SELECT that reached
-            // Redis; this notices one that has been committed and has not.
+            // Redis; this notices one that has been committed and has not. A list that cannot
+            // be verified goes, and the reader gets what was read all the same.
             if filled == FillOutcome::Stored {
-                let now = self.store.head(key, 1).await?;
-                if now.entries.first() != head.entries.first() {
+                let now = self.store.head(key, 1).await;
+                if !now.is_ok_and(|now| now.entries.first() == head.entries.first()) {
                     self.redis.drop_list(list_key).await;
                 }
             }
@@ -183,7 +203,7 @@ impl TieredSource {
     }
 }
 
-impl TimelineSource for TieredSource {
+impl<R: EntryReader> TimelineSource for TieredSource<R> {
     fn epoch(&self) -> i64 {
         self.redis.epoch()
     }
@@ -202,8 +222,22 @@ impl TimelineSource for TieredSource {
         range: Range,
         want: usize,
     ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>> {
-        self.store.page(key, range, want)
+        let store = self.store.clone();
+        Box::pin(async move { store.range(key, range, want).await })
     }
+}
+
+/// The newest `limit` entries, without a tier in front.
+async fn load(
+    store: &impl EntryReader,
+    key: TimelineKey,
+    limit: usize,
+) -> Result<Loaded, StoreError> {
+    // One more than is kept: its absence is the proof that the timeline is complete.
+    let mut entries = store.range(key, Range::ALL, limit + 1).await?;
+    let complete = entries.len() <= limit;
+    entries.truncate(limit);
+    Ok(Loaded { entries, complete, from: LoadedFrom::Database })
 }
 
 impl TimelineSource for EntryStore {
@@ -213,13 +247,7 @@ impl TimelineSource for EntryStore {
         limit: usize,
     ) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         let store = self.clone();
-        Box::pin(async move {
-            // One more than is kept: its absence is the proof that the timeline is complete.
-            let mut entries = store.range(key, Range::ALL, limit + 1).await?;
-            let complete = entries.len() <= limit;
-            entries.truncate(limit);
-            Ok(Loaded { entries, complete, from: LoadedFrom::Database })
-        })
+        Box::pin(async move { load(&store, key, limit).await })
     }
 
     fn page(

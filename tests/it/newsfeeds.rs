@@ -9,6 +9,7 @@ on_every_setup! {
     following_brings_the_latest_tweets,
     the_number_of_tweets_brought_is_a_setting,
     unfollowing_takes_the_tweets_away,
+    what_stays_after_an_unfollow_is_not_doubled_by_the_next_follow,
     a_feed_is_the_same_from_every_cache,
     a_feed_is_private,
 }
@@ -151,4 +152,26 @@ fn a_feed_is_private(app: App) {
     assert_eq!(seen["results"], json!([]));
     app.anonymous().post(FEED, json!({})).refused(403, message);
     bob.post(FEED, json!({})).refused(405, "Method \"POST\" not allowed.");
+}
+
+fn what_stays_after_an_unfollow_is_not_doubled_by_the_next_follow(setup: Setup) {
+    let app = App::on(setup).env("ROOST_REMOVE_ON_UNFOLLOW", "off").start();
+    let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
+    let before = id(&bob.tweet("before the follow"));
+    ann.follow(&bob);
+    let delivered = bob.tweets(3);
+    app.quiesce();
+    ann.unfollow(&bob);
+    let missed = id(&bob.tweet("nobody follows"));
+    let mut expected = vec![before];
+    expected.extend(&delivered);
+    expected.reverse();
+    assert_eq!(ann.feed_ids(), expected, "what was there stays");
+    ann.follow(&bob);
+    let new = id(&bob.tweet("after the follow"));
+    app.quiesce();
+    expected.splice(0..0, [new, missed]);
+    assert_eq!(ann.feed_ids(), expected, "the back-fill brings what is missing");
+    app.flush_redis();
+    assert_eq!(ids(&Value::Array(ann.walk("/api/newsfeeds/?page_size=2")), "tweet.id"), expected);
 }

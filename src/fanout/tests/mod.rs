@@ -5,6 +5,7 @@ mod fairness;
 mod isolation;
 mod model;
 mod nodes;
+mod order;
 mod photos;
 mod races;
 mod retention;

@@ -1,11 +1,11 @@
 //! The three tiers together: memory, a real Redis, and both databases.
 
-use super::super::{EntryStore, TieredSource};
 use super::*;
 use crate::redis_tier::testing::{PATIENCE, TestRedis};
 use crate::redis_tier::{Found, ListKey, Owner, RedisConfig, RedisTier};
 use crate::store::testing::TestDb;
 use crate::store::{newsfeeds, testing};
+use crate::timeline::{EntryStore, TieredSource};
 
 /// A node's read path: with Redis on the second turn.
 struct Node {
@@ -41,13 +41,13 @@ impl Node {
             .await;
         permit.resolve(&result);
         result.unwrap();
-        self.redis.push(&[(ListKey::from(HOME), new)], self.redis.epoch(), self.limit).await;
+        self.redis.push(&[(ListKey::from(ME), new)], self.redis.epoch(), self.limit).await;
         permit.done();
     }
 
     /// What the Redis list holds, if there is one.
     async fn list(&self) -> Option<Vec<Entry>> {
-        let key = ListKey::from(HOME);
+        let key = ListKey::from(ME);
         match self.redis.inspect(key, self.redis.epoch(), self.limit).await.unwrap() {
             Found::List(list) => Some(list.entries),
             Found::Nothing => None,
@@ -79,13 +79,13 @@ async fn push_before_first_read_loads_from_database() {
         }
         let timelines = node.timelines();
         node.commit(entry(4)).await;
-        timelines.push(HOME, entry(4));
-        let page = timelines.page(HOME, Range::ALL, 10).await.unwrap();
+        timelines.push(ME, entry(4));
+        let page = timelines.page(ME, Range::ALL, 10).await.unwrap();
         assert_eq!(page.entries, entries([4, 3, 2, 1]), "{}", node.test.name);
         assert_eq!(page.from, LoadedFrom::Database);
         if node.redis.is_up() {
             assert_eq!(node.list().await, Some(entries([4, 3, 2, 1])), "the key exists");
-            let elsewhere = node.timelines().page(HOME, Range::ALL, 10).await.unwrap();
+            let elsewhere = node.timelines().page(ME, Range::ALL, 10).await.unwrap();
             assert_eq!((elsewhere.entries, elsewhere.from), (page.entries, LoadedFrom::Redis));
         }
     }
@@ -106,12 +106,12 @@ async fn list_limit_holds_and_falls_back() {
         }
 
         node.commit(entry(46)).await;
-        timelines.push(HOME, entry(46));
+        timelines.push(ME, entry(46));
         assert_eq!(walk(&timelines, 10).await, entries((1..=46).rev()), "{name}: after a push");
         assert_eq!(timelines.resident_count(), (1, 20), "{name}");
         if node.redis.is_up() {
             assert_eq!(node.list().await, Some(entries((27..=46).rev())));
-            node.redis.drop_list(ListKey::from(HOME)).await;
+            node.redis.drop_list(ListKey::from(ME)).await;
         }
         assert_eq!(walk(&timelines, 10).await, entries((1..=46).rev()), "{name}: list gone");
         let cold = node.timelines();
@@ -124,11 +124,11 @@ async fn list_limit_holds_and_falls_back() {
 async fn a_list_that_lags_behind_the_database_is_not_served() {
     for node in nodes(20).await {
         node.commit(entry(1)).await;
-        node.timelines().page(HOME, Range::ALL, 5).await.unwrap();
+        node.timelines().page(ME, Range::ALL, 5).await.unwrap();
         // A commit that Redis never hears of.
         let row = [(1, Timestamp(2), 20)];
         node.test.db.write("test", move |conn| Ok(newsfeeds::insert(conn, &row)?)).await.unwrap();
-        let page = node.timelines().page(HOME, Range::ALL, 5).await.unwrap();
+        let page = node.timelines().page(ME, Range::ALL, 5).await.unwrap();
         assert_eq!(page.entries, entries([2, 1]), "{}", node.test.name);
         assert_eq!(page.from, LoadedFrom::Database);
     }
@@ -145,18 +145,18 @@ async fn what_came_from_redis_is_read_again_under_a_new_epoch() {
     node.commit(entry(1)).await;
     node.commit(entry(2)).await;
     let first = node.timelines();
-    assert_eq!(first.page(HOME, Range::ALL, 10).await.unwrap().from, LoadedFrom::Database);
+    assert_eq!(first.page(ME, Range::ALL, 10).await.unwrap().from, LoadedFrom::Database);
 
     // Another process loads the list that the first has stored, into which a gap has come.
     let second = node.timelines();
     let row = [(1, entry(3).created_at, entry(3).tweet_id)];
     node.test.db.write_blocking(|conn| Ok(newsfeeds::insert(conn, &row)?)).unwrap();
     node.commit(entry(4)).await;
-    let with_gap = second.page(HOME, Range::ALL, 10).await.unwrap();
+    let with_gap = second.page(ME, Range::ALL, 10).await.unwrap();
     assert_eq!(with_gap.entries, [entry(4), entry(2), entry(1)], "what the epoch is there for");
     node.redis.learn_epoch(node.redis.epoch() + 1);
-    let whole = second.page(HOME, Range::ALL, 10).await.unwrap();
+    let whole = second.page(ME, Range::ALL, 10).await.unwrap();
     assert_eq!(whole.entries, [entry(4), entry(3), entry(2), entry(1)]);
-    let warm = first.page(HOME, Range::ALL, 10).await.unwrap();
+    let warm = first.page(ME, Range::ALL, 10).await.unwrap();
     assert_eq!(warm.from, LoadedFrom::Memory, "the database's word stays");
 }

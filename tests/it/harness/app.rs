@@ -239,6 +239,12 @@ impl App {
         self.start_again();
     }
 
+    /// Sets one environment variable for the next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(held, _)| held != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts again after [`App::kill9`] or [`App::sigterm`].
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "still running");
@@ -250,6 +256,21 @@ impl App {
     /// Ends the process with no chance to clean up.
     pub fn kill9(&mut self) {
         self.process.take().expect("a running process").kill9();
+    }
+
+    /// Waits until PostgreSQL has seen that a killed server's connections are gone. Until then
+    /// a commit that had been asked for may still go through.
+    pub fn wait_until_disconnected(&self) {
+        if self.setup == Setup::Sqlite {
+            return;
+        }
+        let asked = Instant::now();
+        let others = "SELECT count(*) AS n FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while self.sql(others) > 0 {
+            assert!(asked.elapsed() < QUIET_WITHIN, "still connected after {QUIET_WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Asks the process to stop and waits for it; its exit code.

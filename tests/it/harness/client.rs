@@ -223,6 +223,18 @@ impl Request<'_> {
         reply
     }
 
+    /// Sends it to a server that may be ending: the answer, checked, if a whole one came.
+    #[track_caller]
+    pub fn try_send(self) -> Option<Reply> {
+        let (client, said) = (self.client, self.said.clone());
+        let answer = self.open().ok()?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = answer.bytes().ok()?.to_vec();
+        let reply = Reply { request: said, status, body, headers };
+        client.keep_cookies(&reply);
+        Some(reply.checked())
+    }
+
     /// Sends it and leaves the answer as it is: for streams, and for servers that may be gone.
     pub fn open(self) -> reqwest::Result<reqwest::blocking::Response> {
         let cookies = self.client.cookie_header();

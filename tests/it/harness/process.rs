@@ -15,9 +15,12 @@ const READY: &str = "Roost listens on ";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// The binary under test with no setting inherited from whoever runs the tests.
+/// The binary under test with no setting inherited from whoever runs the tests. Long runs may
+/// name an optimised one in `ROOST_TEST_BINARY`.
 pub fn roost_command() -> Command {
-    without_settings(Command::new(env!("CARGO_BIN_EXE_roost")))
+    let binary = std::env::var_os("ROOST_TEST_BINARY");
+    let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_roost").into());
+    without_settings(Command::new(binary))
 }
 
 /// A script with as few settings.

@@ -4,13 +4,16 @@ use std::rc::Rc;
 
 use super::*;
 
-/// What this cache does wrong.
+/// What this cache does wrong. The fourth flaw, times taken before the insert, is no cache's:
+/// see [`times`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
-    /// Asks whether the list exists, and pushes later.
+    /// EXISTS, then LPUSH: the list may have gone in between.
     ExistsThenPush,
-    /// Every reader of a cold list loads it and appends.
+    /// EXISTS, then RPUSH: every reader of a cold list loads it and appends.
     LoadsAtOnce,
+    /// Puts what was read in place of whatever has happened meanwhile.
+    LoadOverPush,
     /// Takes a list shorter than the limit for the whole timeline.
     ShortIsComplete,
 }
@@ -92,7 +95,7 @@ impl Naive {
         };
         let is_whole = match self.flaw {
             Flaw::ShortIsComplete => list.len() < LIMIT,
-            Flaw::ExistsThenPush | Flaw::LoadsAtOnce => false,
+            Flaw::ExistsThenPush | Flaw::LoadsAtOnce | Flaw::LoadOverPush => false,
         };
         let Some(last) = list.last().filter(|_| !is_whole) else { return list };
         let older = self.stage.range(Range::ALL.below(last.created_at), usize::MAX);
@@ -141,6 +144,18 @@ async fn holds(check: Flaw, flaw: Option<Flaw>) -> bool {
                 reader.await.unwrap();
             }
         }
+        Flaw::LoadOverPush => {
+            stage.hold(Point::RowsRead);
+            let reader = subject.clone();
+            let reading = actix_rt::spawn(async move {
+                reader.read().await;
+            });
+            stage.reached(Point::RowsRead).await;
+            stage.add(26);
+            subject.push(entry(26), || {});
+            stage.open(Point::RowsRead);
+            reading.await.unwrap();
+        }
         Flaw::ShortIsComplete => {
             subject.read().await;
             stage.drop_row(20);
@@ -152,8 +167,95 @@ async fn holds(check: Flaw, flaw: Option<Flaw>) -> bool {
 
 #[actix_rt::test]
 async fn the_checks_pass_here_and_notice_every_flaw() {
-    for check in [Flaw::ExistsThenPush, Flaw::LoadsAtOnce, Flaw::ShortIsComplete] {
+    let flaws =
+        [Flaw::ExistsThenPush, Flaw::LoadsAtOnce, Flaw::LoadOverPush, Flaw::ShortIsComplete];
+    for check in flaws {
         assert!(holds(check, None).await, "{check:?}: the real one fails");
         assert!(!holds(check, Some(check)).await, "{check:?}: the naive one passes");
+    }
+}
+
+/// Times against a poller: who polls with `created_at__gt` after each commit must see each
+/// entry once.
+mod times {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use crate::store::testing::{TestDb, databases};
+    use crate::store::{clock, newsfeeds};
+    use crate::time::Timestamp;
+    use crate::timeline::{Entry, Range};
+
+    const READER: i64 = 1;
+
+    fn insert(test: &TestDb, at: Timestamp, tweet: i64) {
+        test.db
+            .write_blocking(|conn| Ok(newsfeeds::insert(conn, &[(READER, at, tweet)])?))
+            .unwrap();
+    }
+
+    /// What is newer than the newest that has been seen.
+    fn poll(test: &TestDb, seen: &mut Vec<i64>, newest: &mut Timestamp) {
+        let newer = Range { newer_than: *newest, ..Range::ALL };
+        let page: Vec<Entry> =
+            test.db.read_blocking(|conn| Ok(newsfeeds::page(conn, READER, newer, 100)?)).unwrap();
+        *newest = page.first().map_or(*newest, |first| first.created_at);
+        seen.extend(page.iter().rev().map(|entry| entry.tweet_id));
+    }
+
+    /// Two writers: the first has begun when the second comes. A naive one takes its time at
+    /// its beginning, and so the second may commit first. What the poller has seen.
+    fn naive(test: &TestDb) -> Vec<i64> {
+        let (mut seen, mut newest) = (Vec::new(), Timestamp(0));
+        let (first, second) = (Timestamp(1_000), Timestamp(1_001));
+        insert(test, second, 20);
+        poll(test, &mut seen, &mut newest);
+        insert(test, first, 10);
+        poll(test, &mut seen, &mut newest);
+        seen
+    }
+
+    /// The same two writers with the store's clock, whose row the first one holds: the second,
+    /// though it is told to go on at once, gets its time when the first has committed.
+    fn real(test: &TestDb) -> Vec<i64> {
+        let (mut seen, mut newest) = (Vec::new(), Timestamp(0));
+        let (has_begun, begun) = mpsc::channel();
+        let write = |tweet: i64, begun: &dyn Fn()| {
+            test.db
+                .write_blocking(|conn| {
+                    let at = clock::reserve(conn, Timestamp(1_000), 1)?.take();
+                    begun();
+                    Ok(newsfeeds::insert(conn, &[(READER, at, tweet)])?)
+                })
+                .unwrap();
+        };
+        thread::scope(|scope| {
+            let second = scope.spawn({
+                let write = &write;
+                move || {
+                    begun.recv().expect("the first one begins");
+                    write(20, &|| {});
+                }
+            });
+            write(10, &|| has_begun.send(()).expect("the second one waits"));
+            poll(test, &mut seen, &mut newest);
+            second.join().expect("the second one writes");
+        });
+        poll(test, &mut seen, &mut newest);
+        seen
+    }
+
+    #[test]
+    fn the_check_passes_here_and_notices_times_taken_before_the_insert() {
+        let sees_each_once = |mut seen: Vec<i64>| {
+            seen.sort_unstable();
+            seen == [10, 20]
+        };
+        for test in databases() {
+            assert!(sees_each_once(real(&test)), "{}: the real one fails", test.name);
+        }
+        for test in databases() {
+            assert!(!sees_each_once(naive(&test)), "{}: the naive one passes", test.name);
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! Actors that die, leave or are too busy: failure mode 19.
+//! Actors that die, leave or are too busy.
 
 use futures_util::FutureExt;
 
 use super::*;
 use crate::timeline::TimelineError;
+use crate::timeline::registry::OVERHEAD_ENTRIES;
 
 #[actix_rt::test]
 async fn failure_mode_19_a_panicked_actor_is_replaced() {
@@ -21,7 +22,7 @@ async fn failure_mode_19_a_panicked_actor_is_replaced() {
 async fn failure_mode_19_a_load_that_panics_is_tried_once_more() {
     let stage = Stage::with(1..=5);
     let timelines = timelines(&stage);
-    stage.plans.lock().push_back(Plan::Panic);
+    stage.plan(Point::RowsRead, Plan::Panic);
     assert_eq!(all(&timelines).await, stage.all());
 }
 
@@ -64,8 +65,7 @@ async fn failure_mode_19_readers_beyond_the_mailbox_are_refused_at_once() {
 #[actix_rt::test]
 async fn failure_mode_19_eviction_while_reads_are_in_flight_is_invisible() {
     let stage = Stage::with(1..=5);
-    let small = TimelinesConfig { resident_entries: 2, ..config() };
-    let timelines = Timelines::new(small, Arc::new(Staged(stage.clone())));
+    let timelines = timelines_with(&stage, TimelinesConfig { resident_entries: 2, ..config() });
     all(&timelines).await;
     timelines.forget(ME);
     stage.hold(Point::RowsRead);
@@ -86,4 +86,57 @@ async fn failure_mode_19_eviction_while_reads_are_in_flight_is_invisible() {
     timelines.sweep();
     assert!(!timelines.is_resident(ME), "over the budget of two entries");
     assert_eq!(all(&timelines).await, stage.all());
+}
+
+#[actix_rt::test]
+async fn failure_mode_19_a_load_that_always_panics_is_an_error_and_no_more() {
+    let stage = Stage::with(1..=5);
+    let timelines = timelines(&stage);
+    for _ in 0..2 {
+        stage.plan(Point::LoadStarted, Plan::Panic);
+    }
+    assert!(timelines.page(ME, Range::ALL, 5).await.is_err());
+    assert_eq!(all(&timelines).await, stage.all());
+}
+
+#[actix_rt::test]
+async fn a_distrusted_timeline_loads_again() {
+    let stage = Stage::with(1..=5);
+    let timelines = timelines(&stage);
+    all(&timelines).await;
+    stage.add(6);
+    timelines.forget_all();
+    assert_eq!(all(&timelines).await, stage.all());
+    assert_eq!(stage.loads(), 2);
+}
+
+#[actix_rt::test]
+async fn over_budget_the_least_recently_used_leave_memory() {
+    let stage = Stage::with(1..=3);
+    let budget = 3 * (3 + OVERHEAD_ENTRIES);
+    let timelines =
+        timelines_with(&stage, TimelinesConfig { resident_entries: budget, ..config() });
+    for user in 1..=4 {
+        timelines.page(TimelineKey::Home(user), Range::ALL, 5).await.unwrap();
+        // Use is told apart by the millisecond.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    timelines.sweep();
+    assert!(!timelines.is_resident(TimelineKey::Home(1)), "the oldest goes");
+    assert!(timelines.is_resident(TimelineKey::Home(4)), "the newest stays");
+    assert!(timelines.resident_count().0 <= 3);
+    let again = timelines.page(TimelineKey::Home(1), Range::ALL, 5).await.unwrap();
+    assert_eq!(again.entries, stage.all(), "nobody sees a difference");
+}
+
+#[actix_rt::test]
+async fn failure_mode_22_idle_timelines_leave_memory() {
+    let stage = Stage::with(1..=1);
+    let timelines = timelines_with(&stage, TimelinesConfig { idle: Duration::ZERO, ..config() });
+    all(&timelines).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    timelines.sweep();
+    assert_eq!(timelines.resident_count().0, 0);
+    assert_eq!(all(&timelines).await, stage.all());
+    assert_eq!(stage.loads(), 2);
 }
