@@ -15,6 +15,7 @@ use super::{Parts, open_files};
 use crate::config::Config;
 use crate::http;
 use crate::http::admission::{Admission, admit};
+use crate::http::meters::Meter;
 use crate::http::middleware::{RequestIds, observe};
 use crate::http::rate_limits::enforce;
 
@@ -85,6 +86,7 @@ pub(super) fn bind(
             // Last, and so outermost: a refused request has its id and its line too.
             .wrap(from_fn(observe))
             .app_data(admission.clone())
+            .app_data(Meter::new("unknown"))
             .app_data(ids.clone())
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))

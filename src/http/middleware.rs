@@ -12,25 +12,33 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
+use bytes::Bytes;
 
 use super::admission::Shed;
+use super::meters::Meter;
 use super::{auth, compression, cors, proxies};
 
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
 
+/// Bytes of an id that all requests of a process share.
+const PREFIX: usize = 13;
+
 /// On every response, unless the handler has set its own.
-const SECURITY_HEADERS: [(&str, &str); 4] = [
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "same-origin"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
 ];
 
 /// Only where the client speaks TLS: elsewhere it would shut it out.
 const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request, also in its extensions.
 #[derive(Debug, Clone)]
@@ -39,7 +47,8 @@ pub struct RequestId(pub HeaderValue);
 /// Makes request ids: a random prefix per process and a number.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: String,
+    /// Twelve hexadecimal digits and a hyphen.
+    prefix: [u8; PREFIX],
     next: AtomicU64,
 }
 
@@ -49,17 +58,29 @@ impl RequestIds {
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn new() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0_u8; 6];
-        getrandom::fill(&mut bytes)?;
-        let prefix = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut bytes = [0_u8; 8];
+        getrandom::fill(&mut bytes[2..])?;
+        let mut prefix = [b'-'; PREFIX];
+        prefix[..PREFIX - 1].copy_from_slice(&hex(u64::from_be_bytes(bytes))[4..]);
         Ok(RequestIds { prefix, next: AtomicU64::new(1) })
     }
 
     fn make(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::from_str(&format!("{}-{number:x}", self.prefix))
+        let digits = hex(number);
+        let zeros = (number.leading_zeros() as usize / 4).min(15);
+        let mut id = Vec::with_capacity(PREFIX + digits.len());
+        id.extend_from_slice(&self.prefix);
+        id.extend_from_slice(&digits[zeros..]);
+        HeaderValue::from_maybe_shared(Bytes::from(id))
             .unwrap_or_else(|_| HeaderValue::from_static("none"))
     }
+}
+
+/// Sixteen hexadecimal digits. `format!` would be a tenth of the whole middleware.
+fn hex(number: u64) -> [u8; 16] {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    std::array::from_fn(|place| DIGITS[(number >> (60 - 4 * place)) as usize & 15])
 }
 
 /// The middleware.
@@ -88,7 +109,7 @@ pub async fn observe<B: MessageBody + 'static>(
     if tls {
         headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
     }
-    headers.insert(HeaderName::from_static(REQUEST_ID), id.clone());
+    headers.insert(REQUEST_ID, id.clone());
     record(&response, &id, started.elapsed());
     Ok(response)
 }
@@ -114,9 +135,8 @@ fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     }
     for (name, value) in SECURITY_HEADERS {
-        let name = HeaderName::from_static(name);
         if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
     }
 }
@@ -124,16 +144,14 @@ fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
 /// One line and one measurement per request, labelled by route and never by path.
 fn record<B>(response: &ServiceResponse<B>, id: &HeaderValue, took: Duration) {
     let request = response.request();
-    let route = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
     let status = response.status().as_u16();
     let method = method_label(request.method());
-    metrics::counter!(
-        "roost_http_requests_total",
-        "method" => method, "route" => route.clone(), "status" => status.to_string()
-    )
-    .increment(1);
-    metrics::histogram!("roost_http_request_seconds", "route" => route.clone())
-        .record(took.as_secs_f64());
+    // The innermost one: of the resource, or of the application for a path that has none.
+    let meter = request.app_data::<Meter>();
+    let route = meter.map_or("unknown", Meter::route);
+    if let Some(meter) = meter {
+        meter.record(method, status, took);
+    }
     let user_id = auth::known_user(request);
     let took_us = took.as_micros() as u64;
     let request_id = id.to_str().unwrap_or("");
@@ -159,5 +177,32 @@ fn method_label(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_of_one_process_and_count_on() {
+        let ids = RequestIds::new().unwrap();
+        let mut made: Vec<String> =
+            (0..300).map(|_| ids.make().to_str().unwrap().to_owned()).collect();
+        let (prefix, first) = made[0].split_once('-').unwrap();
+        assert_eq!((prefix.len(), first), (12, "1"));
+        assert!(prefix.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(made[254], format!("{prefix}-ff"));
+        assert_eq!(made[255], format!("{prefix}-100"));
+        made.sort();
+        made.dedup();
+        assert_eq!(made.len(), 300);
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_the_formatter() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(hex(number).to_vec(), format!("{number:016x}").into_bytes());
+        }
     }
 }

@@ -18,6 +18,7 @@ pub mod friendships;
 pub mod idempotency;
 pub mod likes;
 pub mod media;
+pub mod meters;
 pub mod middleware;
 pub mod newsfeeds;
 pub mod notifications;
@@ -34,12 +35,13 @@ pub mod window;
 
 pub use error::ApiError;
 
-/// Registers every resource.
+/// Registers every resource. The router tries them in this order, and those with a parameter by
+/// a regular expression, so what is asked for most comes first.
 pub fn configure(cfg: &mut actix_web::web::ServiceConfig) {
-    cfg.configure(accounts::configure)
-        .configure(profiles::configure)
+    cfg.configure(newsfeeds::configure)
         .configure(tweets::configure)
-        .configure(newsfeeds::configure)
+        .configure(accounts::configure)
+        .configure(profiles::configure)
         .configure(stream::configure)
         .configure(friendships::configure)
         .configure(comments::configure)

@@ -4,6 +4,7 @@ use actix_web::http::header;
 use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError};
 
+use super::meters::Meter;
 use super::{ApiError, auth};
 
 /// Who may use a path at all. It decides which refusal comes first: on a login-only path an
@@ -16,16 +17,18 @@ pub enum Access {
     Login,
 }
 
-/// A path with its fallback. `allow` lists its methods, as in the `Allow` header.
-pub fn resource(path: &str, access: Access, allow: &'static str) -> Resource {
+/// A path with its meter and its fallback. `allow` lists its methods, as in the `Allow` header.
+pub fn resource(path: &'static str, access: Access, allow: &'static str) -> Resource {
     #[cfg(test)]
     registry::note(path, access, allow);
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        if access == Access::Login && auth::identity(&request).await?.is_none() {
-            return Err(ApiError::NotAuthenticated);
-        }
-        Ok(method_not_allowed(&request, allow))
-    }))
+    web::resource(path).app_data(Meter::new(path)).default_service(web::to(
+        move |request: HttpRequest| async move {
+            if access == Access::Login && auth::identity(&request).await?.is_none() {
+                return Err(ApiError::NotAuthenticated);
+            }
+            Ok(method_not_allowed(&request, allow))
+        },
+    ))
 }
 
 fn method_not_allowed(request: &HttpRequest, allow: &'static str) -> HttpResponse {
