@@ -35,8 +35,8 @@ use crate::timeline::{EntryStore, TieredSource, Timelines, TimelinesConfig};
 /// Users kept in memory.
 const CACHED_USERS: usize = 200_000;
 
-/// Liked flags kept in memory.
-const CACHED_LIKES: usize = 1_000_000;
+/// Viewers whose likes are kept in memory, of tweets and of comments.
+const CACHED_LIKES: usize = 200_000;
 
 /// The parts; clones share them.
 #[derive(Clone)]

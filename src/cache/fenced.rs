@@ -13,6 +13,7 @@
 //! younger than that starts its SELECT after the commit, so what it stores is current.
 
 use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
@@ -31,6 +32,8 @@ pub struct Fenced<K, V> {
     /// How many writes the keys of each stripe have seen. The lock orders a fill against a
     /// write: comparing and inserting must not be torn apart.
     writes: Box<[Mutex<u64>]>,
+    /// All writes so far, for those who keep copies.
+    changes: AtomicU64,
     hasher: DefaultHashBuilder,
 }
 
@@ -44,6 +47,7 @@ where
         Fenced {
             entries: Cache::new(capacity.max(1)),
             writes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            changes: AtomicU64::new(0),
             hasher: DefaultHashBuilder::default(),
         }
     }
@@ -66,12 +70,19 @@ where
         }
     }
 
+    /// How many writes there have been, of any key. Whoever keeps a copy of a value reads this
+    /// before [`Fenced::get`]; as long as it stays the same the copy is what the cache has.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Stores a value that is known to be current: read or written under a lock that orders it
     /// against every other write of this key.
     pub fn put(&self, key: K, value: V) {
         let mut writes = self.stripe(&key).lock();
         *writes += 1;
         self.entries.insert(key, value);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Changes the value if it is cached, and makes running fills void either way. `change`
@@ -87,6 +98,8 @@ where
                 }
             }
         }
+        // After the write: who has counted it finds what it has left.
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Forgets the key and makes running fills void.
@@ -100,6 +113,7 @@ where
             *stripe.lock() += 1;
         }
         self.entries.clear();
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Entries held now.
@@ -151,5 +165,25 @@ mod tests {
         cache.clear();
         cache.fill(ticket, 7, 1);
         assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn every_write_is_counted_and_no_fill() {
+        let cache = Fenced::new(10);
+        let mut seen = cache.changes();
+        let ticket = cache.ticket(&1);
+        cache.fill(ticket, 1, 1);
+        assert_eq!(cache.changes(), seen);
+        let writes: [fn(&Fenced<i64, i64>); 4] = [
+            |cache| cache.put(1, 2),
+            |cache| cache.update(&1, Some),
+            |cache| cache.invalidate(&2),
+            |cache| cache.clear(),
+        ];
+        for write in writes {
+            write(&cache);
+            assert_ne!(cache.changes(), seen);
+            seen = cache.changes();
+        }
     }
 }

@@ -206,7 +206,7 @@ async fn write_comments(
             out.push(b',');
         }
         let user = users.get(&row.user_id).map_or("null", |user| &user.json);
-        write_comment(out, row, user, liked.contains(&row.id));
+        write_comment(out, row, user, liked.get(place).copied().unwrap_or(false));
     }
     out.push(b']');
     Ok(())

@@ -1,46 +1,96 @@
 //! Who likes what, for `has_liked`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Fenced, Ticket};
+use crate::cache::Fenced;
 use crate::counter::{Changes, CountSink};
-use crate::store::likes::{self, LikeKey, LikeKind};
+use crate::store::likes::{self, LikeKind};
 use crate::store::{Db, Engine, StoreError};
 
 /// A node that shares its database with others reads a flag again after so long. The others
 /// tell it of changes; this is for what is changed by hand.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The cache of liked flags: one per viewer and object, also for "does not like".
+/// Likes kept per viewer and kind, those of the highest ids, which are the newest objects. Most
+/// people never like so much. 8 bytes each.
+const MOST: usize = 500;
+
+/// The cache of what viewers like: one set per viewer and kind of object. One look-up tells for
+/// a whole page, also what the viewer does not like.
 pub struct LikedFlags {
     db: Db,
-    flags: Fenced<LikeKey, Flag>,
+    sets: Fenced<(i64, LikeKind), Known>,
     started: Instant,
     /// In seconds; `None`: all likes pass through this process.
     max_age: Option<u32>,
 }
 
-/// Eight bytes, since there are many.
-#[derive(Debug, Clone, Copy)]
-struct Flag {
-    liked: bool,
+#[derive(Debug, Clone)]
+struct Known {
+    set: Arc<LikedSet>,
     /// When it was asked for, in seconds after the start.
     known_at: u32,
 }
 
+/// What a viewer likes, as far as it is known.
+#[derive(Debug, PartialEq, Eq)]
+struct LikedSet {
+    /// Sorted.
+    ids: Vec<i64>,
+    /// Of objects with lower ids nothing is known.
+    floor: i64,
+}
+
+impl LikedSet {
+    /// From at most [`MOST`] + 1 ids, highest first; with fewer there are no others.
+    fn new(mut highest: Vec<i64>) -> LikedSet {
+        let floor = match highest.get(MOST) {
+            Some(unknown) => unknown + 1,
+            None => i64::MIN,
+        };
+        highest.truncate(MOST);
+        highest.reverse();
+        LikedSet { ids: highest, floor }
+    }
+
+    /// Whether the object is liked, if that is known.
+    fn has(&self, id: i64) -> Option<bool> {
+        (id >= self.floor).then(|| self.ids.binary_search(&id).is_ok())
+    }
+
+    /// The set after a change.
+    fn with(&self, id: i64, liked: bool) -> LikedSet {
+        let (mut ids, mut floor) = (self.ids.clone(), self.floor);
+        match ids.binary_search(&id) {
+            Err(place) if liked && id >= floor => ids.insert(place, id),
+            Ok(place) if !liked => {
+                ids.remove(place);
+            }
+            _ => {}
+        }
+        if ids.len() > MOST {
+            floor = ids.remove(0) + 1;
+        }
+        LikedSet { ids, floor }
+    }
+}
+
 impl LikedFlags {
-    /// A cache of about `capacity` flags, filled from `db`.
+    /// A cache of about `capacity` sets, filled from `db`.
     pub fn new(db: Db, capacity: usize) -> Self {
         // A SQLite file belongs to one process.
         let max_age = match db.engine() {
             Engine::Sqlite => None,
             Engine::Postgres => Some(SHARED_MAX_AGE.as_secs() as u32),
         };
-        LikedFlags { db, flags: Fenced::new(capacity), started: Instant::now(), max_age }
+        LikedFlags { db, sets: Fenced::new(capacity), started: Instant::now(), max_age }
     }
 
-    /// Those of `ids` that `viewer` likes. What is not cached is read in one query.
+    /// Whether `viewer` likes them, in the order of `ids`. On the path of every warm page. What
+    /// is not known is read in one query: the viewer's set, or objects so old that the viewer
+    /// has liked [`MOST`] newer ones.
     ///
     /// # Errors
     /// As [`Db::read`].
@@ -49,70 +99,79 @@ impl LikedFlags {
         viewer: i64,
         kind: LikeKind,
         ids: &[i64],
-    ) -> Result<HashSet<i64>, StoreError> {
-        let now = self.now();
-        let mut liked = HashSet::new();
-        let mut missing: Vec<(i64, Ticket)> = Vec::new();
-        for &object_id in ids {
-            let key = LikeKey { user_id: viewer, kind, object_id };
-            match self.flags.get(&key).filter(|flag| self.is_current(flag, now)) {
-                Some(flag) if flag.liked => {
-                    liked.insert(object_id);
-                }
-                Some(_) => {}
-                None => missing.push((object_id, self.flags.ticket(&key))),
-            }
+    ) -> Result<Vec<bool>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        if missing.is_empty() {
-            return Ok(liked);
-        }
-        let wanted: Vec<i64> = missing.iter().map(|(id, _)| *id).collect();
-        let found = self
-            .db
-            .read("likes.liked_among", move |conn| {
-                Ok(likes::liked_among(conn, viewer, kind, &wanted)?)
+        let cached = self.sets.get(&(viewer, kind)).filter(|known| self.is_current(known));
+        let set = match cached {
+            Some(known) => known.set,
+            None => self.load(viewer, kind).await?,
+        };
+        let mut unknown = Vec::new();
+        let known = ids.iter().map(|id| {
+            set.has(*id).unwrap_or_else(|| {
+                unknown.push(*id);
+                false
             })
-            .await?;
-        liked.extend(found);
-        for (object_id, ticket) in missing {
-            let key = LikeKey { user_id: viewer, kind, object_id };
-            let flag = Flag { liked: liked.contains(&object_id), known_at: now };
-            self.flags.fill(ticket, key, flag);
+        });
+        let mut liked: Vec<bool> = known.collect();
+        if !unknown.is_empty() {
+            let read = self.db.read("likes.liked_among", move |conn| {
+                Ok(likes::liked_among(conn, viewer, kind, &unknown)?)
+            });
+            let found: HashSet<i64> = read.await?.into_iter().collect();
+            for (liked, id) in liked.iter_mut().zip(ids) {
+                *liked |= found.contains(id);
+            }
         }
         Ok(liked)
     }
 
+    async fn load(&self, viewer: i64, kind: LikeKind) -> Result<Arc<LikedSet>, StoreError> {
+        let (ticket, known_at) = (self.sets.ticket(&(viewer, kind)), self.now());
+        let read = self.db.read("likes.highest_liked", move |conn| {
+            Ok(likes::highest_liked(conn, viewer, kind, MOST as i64 + 1)?)
+        });
+        let set = Arc::new(LikedSet::new(read.await?));
+        self.sets.fill(ticket, (viewer, kind), Known { set: set.clone(), known_at });
+        Ok(set)
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
-        self.flags.clear();
+        self.sets.clear();
     }
 
     fn now(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
-    fn is_current(&self, flag: &Flag, now: u32) -> bool {
-        self.max_age.is_none_or(|limit| now.saturating_sub(flag.known_at) < limit)
+    fn is_current(&self, known: &Known) -> bool {
+        self.max_age.is_none_or(|limit| self.now().saturating_sub(known.known_at) < limit)
     }
 }
 
 impl CountSink for LikedFlags {
     fn apply(&self, changes: &Changes) {
-        let known_at = self.now();
         for (key, liked) in &changes.likes {
-            // Also when it is not cached: the liker is about to look.
-            self.flags.put(*key, Flag { liked: *liked, known_at });
+            self.sets.update(&(key.user_id, key.kind), |known| {
+                let set = Arc::new(known.set.with(key.object_id, *liked));
+                Some(Known { set, ..known })
+            });
         }
         for key in &changes.uncertain.likes {
-            self.flags.invalidate(key);
+            self.sets.invalidate(&(key.user_id, key.kind));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::counter::Uncertain;
+    use crate::counter::{LikeKey, Uncertain};
     use crate::store::testing::{TestDb, databases};
     use crate::time::Timestamp;
 
@@ -127,9 +186,8 @@ mod tests {
 
     async fn ask(flags: &LikedFlags, ids: &[i64]) -> Vec<i64> {
         let liked = flags.liked(1, LikeKind::Tweet, ids).await.unwrap();
-        let mut liked: Vec<i64> = liked.into_iter().collect();
-        liked.sort();
-        liked
+        assert_eq!(liked.len(), ids.len());
+        ids.iter().zip(liked).filter(|(_, liked)| *liked).map(|(id, _)| *id).collect()
     }
 
     #[tokio::test]
@@ -149,7 +207,7 @@ mod tests {
             assert_eq!(ask(&flags, &[7, 8, 9, 10]).await, [9, 10]);
             let uncertain = Uncertain { likes: vec![key(1, 8)], ..Uncertain::default() };
             flags.apply(&Changes { uncertain, ..Changes::default() });
-            assert_eq!(ask(&flags, &[7, 8]).await, [8], "read again");
+            assert_eq!(ask(&flags, &[7, 8]).await, [7, 8], "read again, as the database has it");
         }
     }
 
@@ -161,6 +219,56 @@ mod tests {
             assert_eq!(ask(&flags, &[7]).await, [] as [i64; 0]);
             insert(&test, key(1, 7));
             assert_eq!(ask(&flags, &[7]).await, [7], "{}", test.name);
+        }
+    }
+
+    /// A change that comes while the set is being read must not be lost.
+    #[tokio::test]
+    async fn a_like_during_a_load_is_not_overwritten() {
+        for test in databases() {
+            let flags = LikedFlags::new(test.db.clone(), 100);
+            let ticket = flags.sets.ticket(&(1, LikeKind::Tweet));
+            let old = Known { set: Arc::new(LikedSet::new(vec![])), known_at: 0 };
+            insert(&test, key(1, 7));
+            flags.apply(&Changes { likes: vec![(key(1, 7), true)], ..Changes::default() });
+            flags.sets.fill(ticket, (1, LikeKind::Tweet), old);
+            assert_eq!(ask(&flags, &[7]).await, [7], "{}", test.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_likes_more_than_is_kept_is_told_right_of_old_objects_too() {
+        for test in databases() {
+            let many = MOST as i64 + 20;
+            let rows: Vec<_> = (1..=many).map(|id| (key(1, id * 2), Timestamp(id))).collect();
+            test.db.write_blocking(|conn| Ok(likes::insert(conn, &rows)?)).unwrap();
+            let flags = LikedFlags::new(test.db.clone(), 100);
+            let asked: Vec<i64> = (1..=2 * many + 1).collect();
+            let even: Vec<i64> = (1..=many).map(|id| id * 2).collect();
+            assert_eq!(ask(&flags, &asked).await, even, "{}", test.name);
+        }
+    }
+
+    proptest! {
+        /// A set says the truth of what it knows, whatever has changed.
+        #[test]
+        fn a_set_equals_a_naive_one(
+            before in prop::collection::btree_set(0_i64..2_000, 0..700),
+            changes in prop::collection::vec((0_i64..2_000, any::<bool>()), 0..60),
+        ) {
+            let highest: Vec<i64> = before.iter().rev().take(MOST + 1).copied().collect();
+            let mut set = LikedSet::new(highest);
+            let mut naive = before;
+            for (id, liked) in changes {
+                set = set.with(id, liked);
+                if liked { naive.insert(id) } else { naive.remove(&id) };
+                prop_assert!(set.ids.len() <= MOST);
+            }
+            for id in 0..2_000 {
+                if let Some(liked) = set.has(id) {
+                    prop_assert_eq!(liked, naive.contains(&id), "{}", id);
+                }
+            }
         }
     }
 }

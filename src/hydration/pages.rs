@@ -3,12 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::liked::LikedFlags;
 use super::tweets::{TweetCard, Tweets};
-use super::users::{UserCard, Users};
+use super::users::Users;
 use crate::store::StoreError;
 use crate::store::likes::LikeKind;
 use crate::time::Timestamp;
@@ -79,10 +78,12 @@ struct Items {
     orphans: Vec<Timestamp>,
 }
 
-/// What one reader's page needs besides its tweets.
+/// What one reader's page needs besides its tweets, in the order of these.
 struct Surroundings {
-    authors: HashMap<i64, Arc<UserCard>>,
-    liked: HashSet<i64>,
+    /// As JSON.
+    authors: Vec<Arc<str>>,
+    /// Empty for nobody in particular, who likes nothing.
+    liked: Vec<bool>,
 }
 
 impl Hydrator {
@@ -111,8 +112,8 @@ impl Hydrator {
                 body.push(b',');
             }
             match shape {
-                Shape::Entries => around.write_entry(&mut body, *entry, card),
-                Shape::Tweets => around.write_tweet(&mut body, card),
+                Shape::Entries => around.write_entry(&mut body, *entry, card, place),
+                Shape::Tweets => around.write_tweet(&mut body, card, place),
             }
         }
         body.extend_from_slice(b"]}");
@@ -134,12 +135,12 @@ impl Hydrator {
         let cards = self.tweets.many(&ids).await?;
         let living: Vec<&TweetCard> = cards.iter().flatten().map(Arc::as_ref).collect();
         let around = self.surroundings(&living, Some(viewer)).await?;
+        let mut places = 0..living.len();
         let render = |(entry, card): (&Entry, &Option<Arc<TweetCard>>)| {
-            card.as_ref().map(|card| {
-                let mut item = Vec::with_capacity(ITEM_BYTES);
-                around.write_entry(&mut item, *entry, card);
-                item
-            })
+            let (card, place) = (card.as_ref()?, places.next()?);
+            let mut item = Vec::with_capacity(ITEM_BYTES);
+            around.write_entry(&mut item, *entry, card, place);
+            Some(item)
         };
         Ok(entries.iter().zip(&cards).map(render).collect())
     }
@@ -152,7 +153,7 @@ impl Hydrator {
         let Some(card) = self.tweets.one(id).await? else { return Ok(None) };
         let around = self.surroundings(&[&card], viewer).await?;
         let mut body = Vec::with_capacity(ITEM_BYTES);
-        around.write_tweet(&mut body, &card);
+        around.write_tweet(&mut body, &card, 0);
         Ok(Some(body))
     }
 
@@ -163,7 +164,7 @@ impl Hydrator {
     pub async fn likes(&self, viewer: Option<i64>, tweet_id: i64) -> Result<bool, StoreError> {
         match viewer {
             Some(viewer) => {
-                Ok(!self.liked.liked(viewer, LikeKind::Tweet, &[tweet_id]).await?.is_empty())
+                Ok(self.liked.liked(viewer, LikeKind::Tweet, &[tweet_id]).await?.contains(&true))
             }
             None => Ok(false),
         }
@@ -215,8 +216,7 @@ impl Hydrator {
         cards: &[&TweetCard],
         viewer: Option<i64>,
     ) -> Result<Surroundings, StoreError> {
-        let authors: Vec<i64> = cards.iter().map(|card| card.user_id).collect();
-        let authors = self.users.many(&authors).await?;
+        let authors = self.users.authors(cards).await?;
         let liked = match viewer {
             Some(viewer) => {
                 // What nobody likes needs no question, and a tweet that has just been posted is
@@ -225,41 +225,43 @@ impl Hydrator {
                 let ids: Vec<i64> = some.map(|card| card.id).collect();
                 self.liked.liked(viewer, LikeKind::Tweet, &ids).await?
             }
-            None => HashSet::new(),
+            None => Vec::new(),
         };
         Ok(Surroundings { authors, liked })
     }
 }
 
 impl Surroundings {
-    /// Writes `{"id","created_at","tweet":T}`.
-    fn write_entry(&self, out: &mut Vec<u8>, entry: Entry, card: &TweetCard) {
+    /// Writes `{"id","created_at","tweet":T}` of the tweet at `place`.
+    fn write_entry(&self, out: &mut Vec<u8>, entry: Entry, card: &TweetCard, place: usize) {
         write_entry_start(out, entry);
-        self.write_tweet(out, card);
+        self.write_tweet(out, card, place);
         out.push(b'}');
     }
 
-    /// Writes T.
-    fn write_tweet(&self, out: &mut Vec<u8>, card: &TweetCard) {
-        let author = self.authors.get(&card.user_id).map_or("null", |author| &author.json);
-        write_tweet(out, card, author, self.liked.contains(&card.id));
+    /// Writes T of the tweet at `place`.
+    fn write_tweet(&self, out: &mut Vec<u8>, card: &TweetCard, place: usize) {
+        let author = self.authors.get(place).map_or("null", |author| &**author);
+        write_tweet(out, card, author, self.liked.get(place).copied().unwrap_or(false));
     }
 }
 
 /// Writes T from its fragments.
 pub fn write_tweet(out: &mut Vec<u8>, card: &TweetCard, author_json: &str, has_liked: bool) {
     let mut digits = itoa::Buffer::new();
-    out.extend_from_slice(b"{\"id\":");
-    out.extend_from_slice(digits.format(card.id).as_bytes());
-    out.extend_from_slice(b",\"user\":");
+    let (start, body, photos) = card.fragments();
+    out.extend_from_slice(start.as_bytes());
     out.extend_from_slice(author_json.as_bytes());
-    out.extend_from_slice(card.body.as_bytes());
+    out.extend_from_slice(body.as_bytes());
     out.extend_from_slice(digits.format(card.comments()).as_bytes());
     out.extend_from_slice(b",\"likes_count\":");
     out.extend_from_slice(digits.format(card.likes()).as_bytes());
-    out.extend_from_slice(b",\"has_liked\":");
-    out.extend_from_slice(if has_liked { b"true" } else { b"false" });
-    out.extend_from_slice(card.photos.as_bytes());
+    out.extend_from_slice(if has_liked {
+        &b",\"has_liked\":true"[..]
+    } else {
+        b",\"has_liked\":false"
+    });
+    out.extend_from_slice(photos.as_bytes());
 }
 
 fn write_entry_start(out: &mut Vec<u8>, entry: Entry) {

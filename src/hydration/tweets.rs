@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -22,7 +23,8 @@ pub struct TweetCounts {
     pub version: i64,
 }
 
-/// A tweet in memory.
+/// A tweet in memory. What a page needs of it lies in as few places as possible: a page of twenty
+/// waits for memory more than for anything else.
 #[derive(Debug)]
 pub struct TweetCard {
     /// Its id.
@@ -31,32 +33,69 @@ pub struct TweetCard {
     pub user_id: i64,
     /// When it was posted.
     pub created_at: Timestamp,
-    /// `,"created_at":...,"content":...,"comments_count":`
-    pub body: Box<str>,
-    /// `,"photo_urls":[...]}`
-    pub photos: Box<str>,
+    /// Its fragments, one after the other: see [`TweetCard::fragments`].
+    text: Box<str>,
+    /// Where the second and the third begin.
+    cuts: [u32; 2],
     likes: AtomicI64,
     comments: AtomicI64,
     version: Mutex<i64>,
+    author: Mutex<Option<SeenAuthor>>,
+}
+
+/// The author's card as a page has last seen it.
+#[derive(Debug, Clone)]
+pub(super) struct SeenAuthor {
+    /// The object U.
+    pub(super) json: Arc<str>,
+    /// When it was read from the database.
+    pub(super) loaded: Instant,
+    /// How many changes of cards there had been before it was looked up.
+    pub(super) changes: u64,
 }
 
 impl TweetCard {
     /// Renders the fragments of a stored tweet.
     pub fn new(row: &TweetRow) -> TweetCard {
-        let mut body = format!(",\"created_at\":\"{}\",\"content\":", row.created_at);
-        body.push_str(&json_text(&row.content));
-        body.push_str(",\"comments_count\":");
-        let photos: Vec<String> = row.photo_urls.iter().map(|url| json_text(url)).collect();
+        let mut text = format!("{{\"id\":{},\"user\":", row.id);
+        let body = text.len();
+        text.push_str(",\"created_at\":\"");
+        text.push_str(&row.created_at.to_string());
+        text.push_str("\",\"content\":");
+        text.push_str(&json_text(&row.content));
+        text.push_str(",\"comments_count\":");
+        let photos = text.len();
+        let urls: Vec<String> = row.photo_urls.iter().map(|url| json_text(url)).collect();
+        text.push_str(&format!(",\"photo_urls\":[{}]}}", urls.join(",")));
         TweetCard {
             id: row.id,
             user_id: row.user_id,
             created_at: row.created_at,
-            body: body.into(),
-            photos: format!(",\"photo_urls\":[{}]}}", photos.join(",")).into(),
+            text: text.into(),
+            // A tweet's text and its nine addresses have bounds far below 4 GiB.
+            cuts: [body as u32, photos as u32],
             likes: AtomicI64::new(row.likes_count.unwrap_or(0)),
             comments: AtomicI64::new(row.comments_count.unwrap_or(0)),
             version: Mutex::new(row.counts_version),
+            author: Mutex::new(None),
         }
+    }
+
+    /// `{"id":...,"user":` and `,"created_at":...,"content":...,"comments_count":` and
+    /// `,"photo_urls":[...]}`.
+    pub fn fragments(&self) -> (&str, &str, &str) {
+        let [body, photos] = self.cuts.map(|cut| cut as usize);
+        (&self.text[..body], &self.text[body..photos], &self.text[photos..])
+    }
+
+    /// The author as last seen, if `holds` of it.
+    pub(super) fn author_if(&self, holds: impl FnOnce(&SeenAuthor) -> bool) -> Option<Arc<str>> {
+        self.author.lock().as_ref().filter(|seen| holds(seen)).map(|seen| seen.json.clone())
+    }
+
+    /// Keeps the author for the next page.
+    pub(super) fn see_author(&self, seen: SeenAuthor) {
+        *self.author.lock() = Some(seen);
     }
 
     /// Likes now.

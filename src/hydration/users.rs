@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::tweets::{SeenAuthor, TweetCard};
 use crate::bus::{Bus, News};
 use crate::cache::{Fenced, Ticket};
 use crate::store::profiles::{self, Card};
@@ -31,7 +32,7 @@ pub struct UserCard {
     /// Their picture.
     pub avatar_url: Option<String>,
     /// The object U of the contract, as compact JSON.
-    pub json: Box<str>,
+    pub json: Arc<str>,
 }
 
 impl From<Card> for UserCard {
@@ -71,16 +72,6 @@ struct Cached {
     loaded: Instant,
 }
 
-/// What memory has of the cards that are wanted.
-#[derive(Default)]
-struct Lookup {
-    found: HashMap<i64, Arc<UserCard>>,
-    /// To be read, in no order, possibly twice.
-    missing: Vec<(i64, Ticket)>,
-    /// Cards of `missing` that are past their age.
-    old: HashMap<i64, Arc<UserCard>>,
-}
-
 impl Users {
     /// A cache of about `capacity` cards.
     pub fn new(db: Db, capacity: usize) -> Self {
@@ -96,16 +87,76 @@ impl Users {
         Users { bus, ..self }
     }
 
-    /// The cards of those of `ids` that exist; at most one query, whatever is missing.
+    /// The authors of `tweets` as JSON, in their order; `null` for one who does not exist. On
+    /// the path of every warm page: each tweet remembers its author as last seen, which spares
+    /// a look-up as long as no card of anybody has changed and it is not past its age.
+    ///
+    /// # Errors
+    /// As [`Users::many`].
+    pub async fn authors(&self, tweets: &[&TweetCard]) -> Result<Vec<Arc<str>>, StoreError> {
+        let (now, changes) = (Instant::now(), self.cards.changes());
+        let is_current =
+            |seen: &SeenAuthor| seen.changes == changes && self.is_young(seen.loaded, now);
+        let mut authors = Vec::with_capacity(tweets.len());
+        for tweet in tweets {
+            match tweet.author_if(is_current) {
+                Some(json) => authors.push(json),
+                None => break,
+            }
+        }
+        if authors.len() == tweets.len() {
+            return Ok(authors);
+        }
+        let ids: Vec<i64> = tweets.iter().map(|tweet| tweet.user_id).collect();
+        let found = self.many(&ids).await?;
+        authors.clear();
+        for tweet in tweets {
+            let card = found.get(&tweet.user_id);
+            authors.push(card.map_or_else(|| "null".into(), |card| card.json.clone()));
+            // Only what memory still has: a card that was changed meanwhile is not kept.
+            if let Some(Cached { card, loaded }) = self.cards.get(&tweet.user_id) {
+                tweet.see_author(SeenAuthor { json: card.json.clone(), loaded, changes });
+            }
+        }
+        Ok(authors)
+    }
+
+    /// The cards of `ids`, in their order; `None` for a user who does not exist. At most one
+    /// query, whatever is missing.
+    async fn in_order(&self, ids: &[i64]) -> Result<Vec<Option<Arc<UserCard>>>, StoreError> {
+        let now = Instant::now();
+        let mut cards = Vec::with_capacity(ids.len());
+        let mut is_complete = true;
+        for id in ids {
+            let cached = self.cards.get(id).filter(|cached| self.is_young(cached.loaded, now));
+            is_complete &= cached.is_some();
+            cards.push(cached.map(|cached| cached.card));
+        }
+        if !is_complete {
+            self.complete(ids, &mut cards).await?;
+        }
+        Ok(cards)
+    }
+
+    /// The cards of those of `ids` that exist, by id; at most one query, whatever is missing.
     ///
     /// # Errors
     /// When cards must be read and the database cannot be reached. A card past its age is then
     /// better than none.
     pub async fn many(&self, ids: &[i64]) -> Result<HashMap<i64, Arc<UserCard>>, StoreError> {
-        let Lookup { mut found, mut missing, old } = self.look_up(ids);
-        if missing.is_empty() {
-            return Ok(found);
-        }
+        let cards = self.in_order(ids).await?;
+        Ok(cards.into_iter().flatten().map(|card| (card.id, card)).collect())
+    }
+
+    /// Reads the cards that are not there yet.
+    async fn complete(
+        &self,
+        ids: &[i64],
+        cards: &mut [Option<Arc<UserCard>>],
+    ) -> Result<(), StoreError> {
+        let absent = ids.iter().zip(cards.iter()).filter(|(_, card)| card.is_none());
+        let mut missing: Vec<(i64, Ticket)> =
+            absent.map(|(id, _)| (*id, self.cards.ticket(id))).collect();
         missing.sort_unstable_by_key(|(id, _)| *id);
         missing.dedup_by_key(|(id, _)| *id);
         let wanted: Vec<i64> = missing.iter().map(|(id, _)| *id).collect();
@@ -113,14 +164,15 @@ impl Users {
         let read = self.db.read("user_cards", move |conn| Ok(profiles::cards(conn, &wanted)?));
         let rows = match read.await {
             Ok(rows) => rows,
-            Err(error) if error.is_outage() && old.len() == missing.len() => {
-                tracing::warn!(cards = old.len(), %error, "serving user cards past their age");
-                found.extend(old);
-                return Ok(found);
+            Err(error) if error.is_outage() => {
+                let old = self.past_their_age(&missing).ok_or(error)?;
+                put_in_order(ids, cards, &old);
+                return Ok(());
             }
             Err(error) => return Err(error),
         };
         let tickets: HashMap<i64, Ticket> = missing.into_iter().collect();
+        let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
             let card = Arc::new(UserCard::from(row));
             if let Some(ticket) = tickets.get(&card.id) {
@@ -128,7 +180,16 @@ impl Users {
             }
             found.insert(card.id, card);
         }
-        Ok(found)
+        put_in_order(ids, cards, &found);
+        Ok(())
+    }
+
+    /// Old cards of all that are missing, or `None` when memory does not have them all.
+    fn past_their_age(&self, missing: &[(i64, Ticket)]) -> Option<HashMap<i64, Arc<UserCard>>> {
+        let old = missing.iter().map(|(id, _)| Some((*id, self.cards.get(id)?.card)));
+        let old: HashMap<i64, Arc<UserCard>> = old.collect::<Option<_>>()?;
+        tracing::warn!(cards = old.len(), "serving user cards past their age");
+        Some(old)
     }
 
     /// The card of one user, `None` when there is no such user.
@@ -136,10 +197,7 @@ impl Users {
     /// # Errors
     /// As [`Users::many`].
     pub async fn one(&self, id: i64) -> Result<Option<Arc<UserCard>>, StoreError> {
-        if let Some(cached) = self.cards.get(&id).filter(|cached| self.is_current(cached)) {
-            return Ok(Some(cached.card));
-        }
-        Ok(self.many(&[id]).await?.remove(&id))
+        Ok(self.in_order(&[id]).await?.pop().flatten())
     }
 
     /// Forgets everything.
@@ -160,27 +218,21 @@ impl Users {
         self.cards.invalidate(&id);
     }
 
-    fn look_up(&self, ids: &[i64]) -> Lookup {
-        let mut lookup = Lookup { found: HashMap::with_capacity(ids.len()), ..Lookup::default() };
-        for &id in ids {
-            if lookup.found.contains_key(&id) {
-                continue;
-            }
-            match self.cards.get(&id) {
-                Some(cached) if self.is_current(&cached) => {
-                    lookup.found.insert(id, cached.card);
-                }
-                cached => {
-                    lookup.missing.push((id, self.cards.ticket(&id)));
-                    lookup.old.extend(cached.map(|cached| (id, cached.card)));
-                }
-            }
-        }
-        lookup
+    fn is_young(&self, loaded: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(loaded) < self.max_age
     }
+}
 
-    fn is_current(&self, cached: &Cached) -> bool {
-        cached.loaded.elapsed() < self.max_age
+/// Puts cards where there are none yet.
+fn put_in_order(
+    ids: &[i64],
+    cards: &mut [Option<Arc<UserCard>>],
+    found: &HashMap<i64, Arc<UserCard>>,
+) {
+    for (id, card) in ids.iter().zip(cards) {
+        if card.is_none() {
+            *card = found.get(id).cloned();
+        }
     }
 }
 
@@ -188,6 +240,7 @@ impl Users {
 mod tests {
     use super::*;
     use crate::store::testing::{TestDb, databases};
+    use crate::store::tweets::TweetRow;
     use crate::store::users::{self, NewUser};
     use crate::time::Timestamp;
 
@@ -236,6 +289,53 @@ mod tests {
             let current = users.one(ann).await.unwrap().unwrap();
             assert_eq!(current.nickname.as_deref(), Some("Anne"));
             assert!(Arc::ptr_eq(&users.one(bob).await.unwrap().unwrap(), &cards[&bob]));
+        }
+    }
+
+    fn tweet_of(user_id: i64) -> TweetCard {
+        TweetCard::new(&TweetRow {
+            id: user_id * 10,
+            user_id,
+            content: "x".into(),
+            created_at: Timestamp(1),
+            likes_count: None,
+            comments_count: None,
+            counts_version: 0,
+            photo_urls: vec![],
+        })
+    }
+
+    /// The copy of the author that a tweet keeps follows every change.
+    #[tokio::test]
+    async fn a_tweet_remembers_its_author_until_a_card_changes() {
+        for test in databases() {
+            let (ann, bob) = (add(&test, "ann"), add(&test, "bob"));
+            let users = Users::new(test.db.clone(), 100);
+            let (one, two, lost) = (tweet_of(ann), tweet_of(bob), tweet_of(999_999));
+            let authors = users.authors(&[&one, &two, &one]).await.unwrap();
+            assert!(authors[0].contains("ann") && authors[1].contains("bob"), "{}", test.name);
+            let again = users.authors(&[&one]).await.unwrap();
+            assert!(Arc::ptr_eq(&again[0], &authors[0]), "remembered");
+            assert_eq!(&*users.authors(&[&one, &lost]).await.unwrap()[1], "null");
+
+            rename(&test, ann, "Anne");
+            let still = users.authors(&[&one]).await.unwrap();
+            assert!(Arc::ptr_eq(&still[0], &authors[0]), "nobody has told yet");
+            users.invalidate(ann);
+            assert!(users.authors(&[&one]).await.unwrap()[0].contains("Anne"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_remembered_author_past_its_age_is_read_again() {
+        for test in databases() {
+            let ann = add(&test, "ann");
+            let mut users = Users::new(test.db.clone(), 100);
+            users.max_age = Duration::ZERO;
+            let tweet = tweet_of(ann);
+            users.authors(&[&tweet]).await.unwrap();
+            rename(&test, ann, "Anne");
+            assert!(users.authors(&[&tweet]).await.unwrap()[0].contains("Anne"), "{}", test.name);
         }
     }
 

@@ -153,6 +153,22 @@ pub fn liked_among(
         .load(c))
 }
 
+/// The `limit` highest ids among what `user_id` likes, highest first: a range of the primary key.
+pub fn highest_liked(
+    conn: &mut Conn<'_>,
+    user_id: i64,
+    kind: LikeKind,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    on!(conn, |c| likes::table
+        .filter(likes::user_id.eq(user_id))
+        .filter(likes::kind.eq(kind.code()))
+        .order(likes::object_id.desc())
+        .limit(limit)
+        .select(likes::object_id)
+        .load(c))
+}
+
 /// The newest `limit` likes of an object, newest first.
 pub fn newest_of(
     conn: &mut Conn<'_>,

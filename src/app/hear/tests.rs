@@ -93,7 +93,7 @@ impl Node {
 
     async fn has_liked(&self) -> bool {
         let liked = self.ear.publisher.liked.liked(self.ann, LikeKind::Tweet, &[1]).await.unwrap();
-        liked.contains(&1)
+        liked == [true]
     }
 }
 
