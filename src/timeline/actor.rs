@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::source::{Loaded, LoadedFrom, TimelineSource};
@@ -26,6 +27,10 @@ const FAILURE_LASTS: Duration = Duration::from_millis(100);
 /// What the registry sees of an actor without asking it.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
+    /// What the actor holds. Only the actor writes it; see [`Gauge::look`].
+    held: RwLock<Option<Current>>,
+    /// Changes that have been told and not been carried out yet.
+    pub(super) under_way: AtomicUsize,
     /// Entries held.
     pub(super) entries: AtomicUsize,
     /// When it was last read, in milliseconds of the registry's clock.
@@ -36,6 +41,38 @@ pub(super) struct Gauge {
     pub(super) stale: AtomicBool,
 }
 
+/// A window and where it came from.
+#[derive(Debug)]
+struct Current {
+    window: Window,
+    /// The epoch that it was loaded from Redis under; `None`: not from there.
+    epoch: Option<i64>,
+}
+
+impl Current {
+    /// Whether it may still be served when the source is at `epoch`.
+    fn holds_at(&self, epoch: i64) -> bool {
+        self.epoch.is_none_or(|loaded| loaded >= epoch)
+    }
+}
+
+impl Gauge {
+    /// The answer of a warm timeline without a message to its actor, which half of the time
+    /// would wake another thread and wait for it.
+    ///
+    /// A change is counted before its writer is answered, until the actor has carried it out.
+    /// So when none is under way the window has every change that any reader can know of; when
+    /// one is, or a load is running, the reader has to queue up behind it.
+    /// `epoch` is the source's.
+    pub(super) fn look(&self, range: Range, want: usize, epoch: i64) -> Option<Found> {
+        if self.under_way.load(Ordering::Acquire) > 0 || self.stale.load(Ordering::Acquire) {
+            return None;
+        }
+        let held = self.held.try_read()?;
+        held.as_ref().filter(|held| held.holds_at(epoch)).map(|held| held.window.find(range, want))
+    }
+}
+
 /// Sum over all actors, for the memory budget.
 pub(super) type Total = Arc<AtomicUsize>;
 
@@ -43,9 +80,6 @@ pub(super) struct TimelineActor {
     key: TimelineKey,
     limit: usize,
     source: Arc<dyn TimelineSource>,
-    window: Option<Window>,
-    /// The epoch that the window was loaded from Redis under; `None`: not from there.
-    epoch: Option<i64>,
     failed: Option<(Instant, TimelineError)>,
     gauge: Arc<Gauge>,
     total: Total,
@@ -85,8 +119,8 @@ impl TimelineActor {
         gauge: Arc<Gauge>,
         total: Total,
     ) -> Self {
-        let (window, epoch, failed, followers) = (None, None, None, Vec::new());
-        TimelineActor { key, limit, source, window, epoch, failed, gauge, total, followers }
+        let (failed, followers) = (None, Vec::new());
+        TimelineActor { key, limit, source, failed, gauge, total, followers }
     }
 
     /// Drops what must not be served any more. Streams that may have missed an entry end: their
@@ -97,14 +131,18 @@ impl TimelineActor {
             self.keep_followers(|_| false);
         }
         // The streams have had every entry from its writer, and go on.
-        if self.epoch.is_some_and(|epoch| epoch < self.source.epoch()) {
+        let epoch = self.source.epoch();
+        let is_void = |held: &Current| !held.holds_at(epoch);
+        if self.gauge.held.read().as_ref().is_some_and(is_void) {
             self.set(None);
         }
     }
 
-    /// What is held, unless it must not be served any more.
-    pub(super) fn current_window(&self) -> Option<&Window> {
-        self.window.as_ref().filter(|_| !self.gauge.stale.load(Ordering::Acquire))
+    /// Shows what is held, unless it must not be served any more.
+    pub(super) fn show<T>(&self, look: impl FnOnce(&Window) -> T) -> Option<T> {
+        let is_stale = self.gauge.stale.load(Ordering::Acquire);
+        let held = self.gauge.held.read();
+        held.as_ref().filter(|_| !is_stale).map(|held| look(&held.window))
     }
 
     fn answer(&mut self, read: Read, found: Found, from: LoadedFrom) {
@@ -129,17 +167,44 @@ impl TimelineActor {
         }
     }
 
-    fn set(&mut self, window: Option<Window>) {
-        if window.is_none() {
-            self.epoch = None;
+    fn apply(&mut self, change: Change) {
+        self.drop_stale();
+        match change {
+            Change::Push(entry) => self.tell_followers(entry),
+            Change::Forget => self.keep_followers(|follower| !follower.is_closed()),
+            Change::Remove(_) => {}
         }
-        self.window = window;
+        let mut held = self.gauge.held.write();
+        let Some(Current { window, .. }) = held.as_mut() else {
+            // Cold stays cold: the next read loads what has been committed.
+            return;
+        };
+        let is_forgotten = match change {
+            Change::Push(entry) => {
+                window.push(entry);
+                false
+            }
+            Change::Remove(tweet_id) => {
+                window.remove(tweet_id);
+                window.is_worn()
+            }
+            Change::Forget => true,
+        };
+        if is_forgotten {
+            *held = None;
+        }
+        drop(held);
+        self.account();
+    }
+
+    fn set(&mut self, held: Option<Current>) {
+        *self.gauge.held.write() = held;
         self.account();
     }
 
     /// Brings the gauge and the sum up to date.
     fn account(&self) {
-        let now = self.window.as_ref().map_or(0, Window::len);
+        let now = self.gauge.held.read().as_ref().map_or(0, |held| held.window.len());
         let before = self.gauge.entries.swap(now, Ordering::Relaxed);
         if now >= before {
             self.total.fetch_add(now - before, Ordering::Relaxed);
@@ -168,8 +233,8 @@ impl TimelineActor {
                 let window = Window::new(loaded.entries, loaded.complete, self.limit);
                 let found = window.find(read.range, read.want);
                 self.failed = None;
-                self.set(Some(window));
-                self.epoch = (loaded.from == LoadedFrom::Redis).then_some(epoch);
+                let epoch = (loaded.from == LoadedFrom::Redis).then_some(epoch);
+                self.set(Some(Current { window, epoch }));
                 self.answer(read, found, loaded.from);
             }
             Err(error) => {
@@ -204,8 +269,10 @@ impl Handler<Read> for TimelineActor {
             return;
         }
         self.drop_stale();
-        if let Some(window) = &self.window {
-            let found = window.find(read.range, read.want);
+        let held = self.gauge.held.read();
+        let found = held.as_ref().map(|held| held.window.find(read.range, read.want));
+        drop(held);
+        if let Some(found) = found {
             self.answer(read, found, LoadedFrom::Memory);
             return;
         }
@@ -224,33 +291,8 @@ impl Handler<Change> for TimelineActor {
     type Result = ();
 
     fn handle(&mut self, change: Change, _: &mut Self::Context) {
-        self.drop_stale();
-        match change {
-            Change::Push(entry) => self.tell_followers(entry),
-            Change::Forget => self.keep_followers(|follower| !follower.is_closed()),
-            Change::Remove(_) => {}
-        }
-        let Some(window) = self.window.as_mut() else {
-            // Cold stays cold: the next read loads what has been committed.
-            return;
-        };
-        match change {
-            Change::Push(entry) => {
-                window.push(entry);
-            }
-            Change::Remove(tweet_id) => {
-                window.remove(tweet_id);
-                if window.is_worn() {
-                    self.set(None);
-                    return;
-                }
-            }
-            Change::Forget => {
-                self.set(None);
-                return;
-            }
-        }
-        self.account();
+        self.apply(change);
+        self.gauge.under_way.fetch_sub(1, Ordering::Release);
     }
 }
 

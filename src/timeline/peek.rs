@@ -65,7 +65,7 @@ impl Handler<Peek> for TimelineActor {
     type Result = ();
 
     fn handle(&mut self, peek: Peek, _: &mut Self::Context) {
-        let held = self.current_window().map(|window| {
+        let held = self.show(|window| {
             let entries = window.find(Range::ALL, usize::MAX).entries;
             Held {
                 entries: entries.len(),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, ArbiterHandle};
+use metrics::{Counter, counter};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -57,6 +58,8 @@ struct Inner {
     born: Instant,
     /// Readers whose answer is still to come.
     waiting: AtomicUsize,
+    /// Pages by where they came from, looked up once.
+    pages: [Counter; 3],
 }
 
 #[derive(Clone)]
@@ -70,6 +73,16 @@ struct Resident {
 impl Resident {
     fn is_followed(&self) -> bool {
         self.gauge.followers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells the actor of a change, and readers that one is under way. When it cannot be told,
+    /// full or dead, what it holds must not be served again without this change.
+    fn tell(&self, change: Change) {
+        self.gauge.under_way.fetch_add(1, Ordering::AcqRel);
+        if self.addr.try_send(change).is_err() {
+            self.gauge.stale.store(true, Ordering::Release);
+            self.gauge.under_way.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 
@@ -87,6 +100,8 @@ impl Timelines {
                 total: Total::default(),
                 born: Instant::now(),
                 waiting: AtomicUsize::new(0),
+                pages: [LoadedFrom::Memory, LoadedFrom::Redis, LoadedFrom::Database]
+                    .map(|from| counter!("roost_timeline_pages_total", "source" => from.label())),
             }),
         }
     }
@@ -107,14 +122,17 @@ impl Timelines {
         range: Range,
         want: usize,
     ) -> Result<Slice, TimelineError> {
-        let (found, mut from) = self.ask(key, range, want, None).await?;
+        let (found, mut from) = match self.look(key, range, want) {
+            Some(found) => (found, LoadedFrom::Memory),
+            None => self.ask(key, range, want, None).await?,
+        };
         let mut entries = found.entries;
         if let Some(rest) = found.unknown {
             let older = self.inner.source.page(key, rest, want - entries.len()).await?;
             entries.extend(older);
             from = LoadedFrom::Database;
         }
-        metrics::counter!("roost_timeline_pages_total", "source" => from.label()).increment(1);
+        self.inner.pages[from as usize].increment(1);
         Ok(Slice { entries, from })
     }
 
@@ -153,6 +171,14 @@ impl Timelines {
         }
         backlog.reverse();
         Ok(Subscription { after, backlog, is_gap, entries })
+    }
+
+    /// Looks into a warm timeline. A dead one has dropped what it held, so it is not looked at.
+    fn look(&self, key: TimelineKey, range: Range, want: usize) -> Option<Found> {
+        let gauge = self.shard(key).lock().get(&key)?.gauge.clone();
+        let found = gauge.look(range, want, self.inner.source.epoch())?;
+        gauge.last_used.store(self.now_ms(), Ordering::Relaxed);
+        Some(found)
     }
 
     /// Asks the actor; one that has died is replaced by a cold one, once.
@@ -212,19 +238,16 @@ impl Timelines {
                 if resident.is_followed() {
                     // The next message of any kind does it; when the mailbox is full there is
                     // one already.
-                    let _ = resident.addr.try_send(Change::Forget);
+                    resident.tell(Change::Forget);
                 }
             }
         }
     }
 
     fn change(&self, key: TimelineKey, change: Change) {
-        let Some(resident) = self.shard(key).lock().get(&key).cloned() else {
-            return;
-        };
-        if resident.addr.try_send(change).is_err() {
-            // Full or dead: what it holds must not be served again without this change.
-            resident.gauge.stale.store(true, Ordering::Release);
+        let resident = self.shard(key).lock().get(&key).cloned();
+        if let Some(resident) = resident {
+            resident.tell(change);
         }
     }
 
@@ -286,9 +309,7 @@ impl Timelines {
             Some(resident) if resident.is_followed() => {
                 // Not idle again for as long; by then closed streams have been counted out.
                 resident.gauge.last_used.store(self.now_ms(), Ordering::Relaxed);
-                if resident.addr.try_send(Change::Forget).is_err() {
-                    resident.gauge.stale.store(true, Ordering::Release);
-                }
+                resident.tell(Change::Forget);
             }
             _ => {
                 shard.remove(&key);
@@ -359,7 +380,10 @@ impl Timelines {
     /// Makes the timeline's actor panic, as a bug would.
     #[cfg(test)]
     pub(crate) fn panic_actor(&self, key: TimelineKey) {
-        let _ = self.resident(key).addr.try_send(super::actor::Panic);
+        let resident = self.resident(key);
+        // It queues up like a change, and readers behind it.
+        resident.gauge.under_way.fetch_add(1, Ordering::AcqRel);
+        let _ = resident.addr.try_send(super::actor::Panic);
     }
 }
 
