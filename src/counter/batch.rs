@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::footprint::{CommentTarget, Found};
+pub use super::footprint::{CommentTarget, Found};
 use super::operation::{Answer, Liked, NewComment, Operation, Refusal};
 use crate::store::counts::Delta;
 use crate::store::idempotency::IdempotencyKey;

@@ -16,7 +16,7 @@
 //! but for the purge of deleted tweets and the recount of old rows.
 
 mod actor;
-mod batch;
+pub mod batch;
 mod committer;
 mod footprint;
 mod operation;

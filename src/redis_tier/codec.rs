@@ -50,7 +50,8 @@ impl Surprise {
     }
 }
 
-pub(super) fn element(epoch: i64, entry: Entry, first_ever: bool) -> String {
+/// An entry as an element of a list.
+pub fn element(epoch: i64, entry: Entry, first_ever: bool) -> String {
     let mark = if first_ever { "$" } else { "" };
     format!("{epoch}.{}.{}{mark}", entry.created_at.micros(), entry.tweet_id)
 }
@@ -73,7 +74,10 @@ fn parse_element(text: &[u8]) -> Option<Element> {
 }
 
 /// Checks a list as read: `elements` newest first, one more than `limit` if there are more.
-pub(super) fn decode_list<'a>(
+///
+/// # Errors
+/// The first surprise.
+pub fn decode_list<'a>(
     epoch: i64,
     limit: usize,
     elements: impl ExactSizeIterator<Item = &'a [u8]>,

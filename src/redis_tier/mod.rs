@@ -30,7 +30,7 @@
 
 mod breaker;
 mod calls;
-mod codec;
+pub mod codec;
 mod connection;
 mod counts;
 mod guard;
