@@ -147,6 +147,10 @@ pub struct Config {
     #[arg(long, env = "ROOST_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
+    /// URL of an OTLP/HTTP collector to export traces to (cargo feature otel)
+    #[arg(long, env = "ROOST_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// What to log: a level, or levels by module: warn,roost::fanout=debug
     #[arg(long, env = "ROOST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,

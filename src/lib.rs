@@ -17,6 +17,7 @@ pub mod limits;
 pub mod logging;
 pub mod media;
 pub mod notifications;
+pub mod origin;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod probes;
 pub mod redis_tier;

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::committer::{Committer, Publication};
 use super::operation::{Answer, CounterError, Operation};
 use super::sink::{CachePermit, Changes, RemoteSink};
+use crate::origin::Origin;
 
 /// Changed values that may wait for publication. Beyond, they are dropped with their permits,
 /// which tells the guard that what is cached outside is stale.
@@ -27,6 +28,7 @@ pub(super) struct Submit {
     pub(super) operation: Operation,
     pub(super) reply: Reply,
     pub(super) slot: OwnedSemaphorePermit,
+    pub(super) origin: Origin,
 }
 
 /// Asks to be told when nothing waits any more.
@@ -89,7 +91,8 @@ impl CounterActor {
             self.waiting.drain(..size).filter(|submit| !submit.reply.is_closed()).collect();
         metrics::gauge!("roost_counter_queue").set(self.waiting.len() as f64);
         self.committing = true;
-        let work = actix::spawn(carry_out(self.committer.clone(), batch));
+        let origin = Origin::of_group(batch.iter().map(|submit| &submit.origin));
+        let work = actix::spawn(origin.scope(carry_out(self.committer.clone(), batch)));
         ctx.spawn(work.into_actor(self).map(|published, actor, ctx| {
             actor.committing = false;
             match published {
@@ -145,7 +148,7 @@ async fn carry_out(committer: Arc<Committer>, batch: Vec<Submit>) -> Vec<Publica
     metrics::histogram!("roost_counter_batch_size").record(batch.len() as f64);
     let mut operations = Vec::with_capacity(batch.len());
     let mut replies: Vec<Option<Reply>> = Vec::with_capacity(batch.len());
-    for Submit { operation, reply, slot } in batch {
+    for Submit { operation, reply, slot, .. } in batch {
         operations.push(operation);
         replies.push(Some(reply));
         drop(slot);

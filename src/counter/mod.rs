@@ -47,6 +47,7 @@ pub use crate::store::likes::{LikeKey, LikeKind};
 use self::actor::{CounterActor, Flush, Submit};
 use self::committer::Committer;
 use crate::actors;
+use crate::origin::Origin;
 
 /// Bounds of the counter.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +159,8 @@ impl Counter {
             return Err(CounterError::Overloaded);
         };
         let (reply, answer) = oneshot::channel();
-        if inner.live().try_send(Submit { operation, reply, slot }).is_err() {
+        let origin = Origin::current();
+        if inner.live().try_send(Submit { operation, reply, slot, origin }).is_err() {
             return Err(CounterError::Unavailable);
         }
         match tokio::time::timeout(inner.limits.answer, answer).await {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::core::{Core, Discard, Worked};
 use super::ops::{Op, Outcome, WriteError};
+use crate::origin::Origin;
 
 /// Operations that may wait; more are refused at once.
 pub(super) const QUEUE: usize = 8_192;
@@ -26,7 +27,7 @@ pub(super) type Reply = oneshot::Sender<Result<Outcome, WriteError>>;
 
 pub(super) struct WriterActor {
     core: Arc<Core>,
-    waiting: VecDeque<(Op, Reply)>,
+    waiting: VecDeque<Submit>,
     busy: bool,
     tasks: Tasks,
     stopping: Option<oneshot::Sender<()>>,
@@ -49,6 +50,7 @@ enum Tasks {
 pub(super) struct Submit {
     pub(super) op: Op,
     pub(super) reply: Reply,
+    pub(super) origin: Origin,
 }
 
 /// Commits what waits, ends the current round and takes nothing more.
@@ -84,7 +86,7 @@ impl WriterActor {
         }
         self.busy = true;
         let size = self.waiting.len().min(GROUP);
-        let group: Vec<(Op, Reply)> = self.waiting.drain(..size).collect();
+        let group: Vec<Submit> = self.waiting.drain(..size).collect();
         self.count_waiting();
         metrics::gauge!("roost_writer_queue").set(self.waiting.len() as f64);
         let cycle = cycle(self.core.clone(), group, tasks);
@@ -131,10 +133,11 @@ impl WriterActor {
 }
 
 /// One group, then one round of the tasks: a post waits for one round at most.
-async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> (Tasks, Vec<Discard>) {
+async fn cycle(core: Arc<Core>, group: Vec<Submit>, tasks: Tasks) -> (Tasks, Vec<Discard>) {
     let had_ops = !group.is_empty();
     if had_ops {
-        commit(&core, group).await;
+        let origin = Origin::of_group(group.iter().map(|submit| &submit.origin));
+        origin.scope(commit(&core, group)).await;
     }
     let result = match tasks {
         Tasks::Look if !had_ops && !core.in_doubt() => {
@@ -152,8 +155,9 @@ async fn cycle(core: Arc<Core>, group: Vec<(Op, Reply)>, tasks: Tasks) -> (Tasks
     }
 }
 
-async fn commit(core: &Core, group: Vec<(Op, Reply)>) {
-    let (ops, replies): (Vec<Op>, Vec<Reply>) = group.into_iter().unzip();
+async fn commit(core: &Core, group: Vec<Submit>) {
+    let (ops, replies): (Vec<Op>, Vec<Reply>) =
+        group.into_iter().map(|submit| (submit.op, submit.reply)).unzip();
     let mut replies: Vec<Option<Reply>> = replies.into_iter().map(Some).collect();
     core.commit_group(ops, |place, result| {
         if let Some(reply) = replies.get_mut(place).and_then(Option::take) {
@@ -181,7 +185,7 @@ impl Handler<Submit> for WriterActor {
             let _ = message.reply.send(Err(WriteError::Overloaded));
             return;
         }
-        self.waiting.push_back((message.op, message.reply));
+        self.waiting.push_back(message);
         self.count_waiting();
         self.go_on(ctx);
     }

@@ -38,6 +38,7 @@ pub use self::ops::{Idempotent, Op, Outcome, Post, Posted, WriteError};
 use self::actor::{Finish, QUEUE, Submit, WriterActor};
 use self::core::Core;
 use crate::actors;
+use crate::origin::Origin;
 use crate::redis_tier::RedisTier;
 use crate::store::Db;
 use crate::time::Clock;
@@ -81,7 +82,7 @@ impl Writer {
     pub async fn submit(&self, op: Op) -> Result<Outcome, WriteError> {
         let (reply, outcome) = oneshot::channel();
         let addr = self.inner.live();
-        if addr.try_send(Submit { op, reply }).is_err() {
+        if addr.try_send(Submit { op, reply, origin: Origin::current() }).is_err() {
             metrics::counter!("roost_writer_refused_total").increment(1);
             return Err(WriteError::Overloaded);
         }

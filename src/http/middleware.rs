@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::admission::Shed;
 use super::meters::Meter;
 use super::{auth, compression, cors, proxies};
+use crate::origin::Origin;
 
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
@@ -98,7 +99,9 @@ pub async fn observe<B: MessageBody + 'static>(
     let mut response = match cors::preflight(&request) {
         Some(answer) => request.into_response(answer).map_body(|_, body| EitherBody::right(body)),
         None => {
-            let mut response = next.call(request).await?.map_into_left_body::<BoxBody>();
+            let origin = Origin::of_request(id.to_str().unwrap_or("none"));
+            let response = origin.scope(next.call(request)).await?;
+            let mut response = response.map_into_left_body::<BoxBody>();
             cors::tell(&mut response);
             compression::pack(response)
         }

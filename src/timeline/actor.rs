@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::source::{Loaded, LoadedFrom, TimelineSource};
 use super::window::{Found, Window};
 use super::{Entry, Range, TimelineError, TimelineKey};
+use crate::origin::Origin;
 use crate::store::StoreError;
 
 /// Messages that may wait for one timeline. A thousand first readers of a cold timeline wait
@@ -96,6 +97,8 @@ pub(super) struct Read {
     pub(super) reply: oneshot::Sender<Result<(Found, LoadedFrom), TimelineError>>,
     /// Where entries go that become visible after this answer.
     pub(super) follow: Option<mpsc::Sender<Entry>>,
+    /// For whom a load is made, if one is needed.
+    pub(super) origin: Origin,
 }
 
 /// A change that has been committed.
@@ -213,8 +216,11 @@ impl TimelineActor {
         }
     }
 
-    fn load(&self) -> impl ActorFuture<Self, Output = Result<Loaded, StoreError>> + use<> {
-        let loading = self.source.load(self.key, self.limit);
+    fn load(
+        &self,
+        origin: Origin,
+    ) -> impl ActorFuture<Self, Output = Result<Loaded, StoreError>> + use<> {
+        let loading = origin.scope(self.source.load(self.key, self.limit));
         async move {
             match tokio::time::timeout(LOAD_LIMIT, loading).await {
                 Ok(result) => result,
@@ -283,7 +289,8 @@ impl Handler<Read> for TimelineActor {
         // `wait` holds back every later message until the load is done: single flight, and no
         // push can be overtaken by an older load.
         let epoch = self.source.epoch();
-        ctx.wait(self.load().map(move |result, actor, _| actor.loaded(result, epoch, read)));
+        let loading = self.load(read.origin.clone());
+        ctx.wait(loading.map(move |result, actor, _| actor.loaded(result, epoch, read)));
     }
 }
 

@@ -19,6 +19,7 @@ use super::source::{LoadedFrom, TimelineSource};
 use super::window::Found;
 use super::{Entry, Range, Slice, TimelineError, TimelineKey};
 use crate::actors;
+use crate::origin::Origin;
 use crate::time::Timestamp;
 
 const SHARDS: usize = 64;
@@ -192,8 +193,9 @@ impl Timelines {
         for _ in 0..2 {
             let resident = self.resident(key);
             let (reply, answer) = oneshot::channel();
-            let follow = follow.clone();
-            if let Err(refused) = resident.addr.try_send(Read { range, want, reply, follow }) {
+            let (follow, origin) = (follow.clone(), Origin::current());
+            let read = Read { range, want, reply, follow, origin };
+            if let Err(refused) = resident.addr.try_send(read) {
                 match refused {
                     actix::prelude::SendError::Full(_) => {
                         metrics::counter!("roost_timeline_refused_total").increment(1);

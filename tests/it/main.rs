@@ -33,6 +33,7 @@ mod hostile_input;
 mod idempotency;
 mod identifiers;
 mod likes;
+mod logs;
 mod model;
 mod newsfeeds;
 mod nodes;

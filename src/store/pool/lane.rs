@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::DbConfig;
 use super::connections::{AnyPool, Pooled};
+use crate::origin::Origin;
 use crate::store::{Engine, StoreError};
 
 /// Queries that take longer are logged with their name.
@@ -69,17 +70,18 @@ impl Lane {
         metrics::histogram!("roost_db_wait_seconds", "lane" => self.name)
             .record(waited.as_secs_f64());
         let lane = self.clone();
+        let origin = Origin::current();
         let running = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let started = Instant::now();
             // Both waits together keep to the limit.
             let left = lane.config.acquire_timeout.saturating_sub(waited).max(SHORTEST_WAIT);
             let mut pooled = lane.pool.get(left)?;
-            let result = work(&mut pooled);
+            let result = origin.call(name, || work(&mut pooled));
             if !result.as_ref().is_err_and(StoreError::lost_connection) {
                 lane.silence.end();
             }
-            record(name, started.elapsed(), result.as_ref().err());
+            record(name, &origin, started.elapsed(), result.as_ref().err());
             result
         });
         let limit = self.config.statement_timeout;
@@ -168,13 +170,14 @@ impl Drop for WaitingGuard<'_> {
     }
 }
 
-fn record(name: &'static str, took: Duration, error: Option<&StoreError>) {
+fn record(name: &'static str, origin: &Origin, took: Duration, error: Option<&StoreError>) {
     metrics::histogram!("roost_db_query_seconds", "query" => name).record(took.as_secs_f64());
+    let took_ms = took.as_millis() as u64;
     if let Some(error) = error {
         metrics::counter!("roost_db_errors_total", "query" => name).increment(1);
-        tracing::warn!(query = name, took_ms = took.as_millis() as u64, %error, "query failed");
+        tracing::warn!(query = name, request_id = %origin, took_ms, %error, "query failed");
     } else if took > SLOW_QUERY {
-        tracing::warn!(query = name, took_ms = took.as_millis() as u64, "slow query");
+        tracing::warn!(query = name, request_id = %origin, took_ms, "slow query");
     }
 }
 

@@ -1,0 +1,112 @@
+//! For whom a piece of work is done: the id of a request, carried from the HTTP layer through
+//! the messages of the actors into the store, where slow and failed queries are logged with it.
+//!
+//! Within a task it is known by itself ([`Origin::current`]). A message to an actor carries it
+//! in a field, since the actor runs in a task of its own, and what the message asks for is done
+//! inside [`Origin::scope`]. With the cargo feature `otel` it also carries the request's span,
+//! so that exported traces hang together the same way.
+
+use std::fmt;
+use std::sync::Arc;
+
+tokio::task_local! {
+    static CURRENT: Origin;
+}
+
+/// For whom something is done. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The request; none for what the service does by itself.
+    request_id: Option<Arc<str>>,
+    /// How many other requests share the work, as in a batch.
+    others: usize,
+    #[cfg(feature = "otel")]
+    span: Option<tracing::Span>,
+}
+
+impl Origin {
+    /// A request with this id.
+    pub fn of_request(id: &str) -> Origin {
+        Origin {
+            request_id: Some(id.into()),
+            others: 0,
+            #[cfg(feature = "otel")]
+            span: Some(tracing::info_span!("request", request_id = id)),
+        }
+    }
+
+    /// Work that is done for all of these at once.
+    pub fn of_group<'a>(members: impl Iterator<Item = &'a Origin>) -> Origin {
+        let mut requests = members.filter(|member| member.request_id.is_some());
+        let Some(first) = requests.next() else { return Origin::default() };
+        let mut group = first.clone();
+        for member in requests {
+            group.others += 1;
+            #[cfg(feature = "otel")]
+            if let (Some(span), Some(other)) = (&group.span, &member.span) {
+                span.follows_from(other);
+            }
+            #[cfg(not(feature = "otel"))]
+            let _ = member;
+        }
+        group
+    }
+
+    /// For whom the task that asks is at work.
+    pub fn current() -> Origin {
+        CURRENT.try_with(Origin::clone).unwrap_or_default()
+    }
+
+    /// Does `work` for this origin.
+    pub async fn scope<F: Future>(self, work: F) -> F::Output {
+        #[cfg(feature = "otel")]
+        let work = {
+            use tracing::Instrument as _;
+            work.instrument(self.span.clone().unwrap_or_else(tracing::Span::none))
+        };
+        CURRENT.scope(self, work).await
+    }
+
+    /// Does the blocking `work` of the call `name` to the database for this origin.
+    pub fn call<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "otel")]
+        let _entered = {
+            let parent = self.span.as_ref().and_then(tracing::Span::id);
+            tracing::info_span!(parent: parent, "database", query = name).entered()
+        };
+        #[cfg(not(feature = "otel"))]
+        let _ = name;
+        work()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.request_id, self.others) {
+            (None, _) => f.write_str("none"),
+            (Some(id), 0) => f.write_str(id),
+            (Some(id), others) => write!(f, "{id} and {others} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_known_inside_its_scope_and_nowhere_else() {
+        assert_eq!(Origin::current().to_string(), "none");
+        let seen = Origin::of_request("a-1").scope(async { Origin::current().to_string() }).await;
+        assert_eq!(seen, "a-1");
+        assert_eq!(Origin::current().to_string(), "none");
+    }
+
+    #[test]
+    fn a_group_names_the_first_request_and_counts_the_others() {
+        let members = [Origin::default(), Origin::of_request("a-1"), Origin::of_request("a-2")];
+        assert_eq!(Origin::of_group(members.iter()).to_string(), "a-1 and 1 more");
+        assert_eq!(Origin::of_group(members[..2].iter()).to_string(), "a-1");
+        assert_eq!(Origin::of_group(members[..1].iter()).to_string(), "none");
+    }
+}
