@@ -5,6 +5,7 @@
 //! 20 s of a quick run and 4 min of a full one.
 
 mod counters;
+mod fanout;
 mod mixed;
 mod read;
 mod scale;
@@ -50,6 +51,11 @@ pub const PARTS: &[Part] = &[
         name: "counters",
         about: "Likes: group commit against one transaction per like",
         run: counters::run,
+    },
+    Part {
+        name: "fanout",
+        about: "Deliveries to followers, and what others feel of them",
+        run: fanout::run,
     },
 ];
 

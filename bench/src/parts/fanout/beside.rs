@@ -1,0 +1,131 @@
+//! What readers and small authors feel of a large delivery.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::stage::{Author, Caller, READERS, SMALL_READER, Stage};
+use super::{name, pairs};
+use crate::Bench;
+use crate::figures::{Figure, Goal, Section};
+use crate::load::{self, Arrivals, Request, nanoseconds};
+
+/// A small author's tweet must be visible within, in milliseconds.
+const VISIBLE_MS: f64 = 100.0;
+
+/// Pages asked for, per second.
+const RATE: f64 = 100.0;
+
+/// Between two posts of the small author.
+const POST_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) fn run(bench: &Bench, stage: &mut Stage, section: &mut Section) -> anyhow::Result<()> {
+    let large = *stage.authors.last().context("an author")?;
+    readers(bench, stage, large, section)?;
+    small_author(bench, stage, large, section)?;
+    stage.wait_until_idle()
+}
+
+/// Runs `work` while tweets of `large` are always on their way.
+fn beside<T>(
+    stage: &Stage,
+    large: Author,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let over = AtomicBool::new(false);
+    let (address, cookie) = (stage.address(), stage.cookie(large.id)?);
+    let mut watch = Caller::new(address, String::new())?;
+    std::thread::scope(|scope| {
+        let posting = scope.spawn(|| -> anyhow::Result<()> {
+            let mut caller = Caller::new(address, cookie)?;
+            while !over.load(Ordering::Relaxed) {
+                // Two on their way: there is always work, and little is left in the end.
+                if watch.open_tasks()? < 2.0 {
+                    caller.post()?;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        });
+        let result = work();
+        over.store(true, Ordering::Relaxed);
+        posting.join().map_err(|_| anyhow::anyhow!("the posting thread panicked"))??;
+        result
+    })
+}
+
+/// The p99 of warm pages, alone and beside the delivery.
+fn readers(
+    bench: &Bench,
+    stage: &mut Stage,
+    large: Author,
+    section: &mut Section,
+) -> anyhow::Result<()> {
+    let requests: Vec<Request> = stage
+        .cookies(READERS)?
+        .iter()
+        .map(|cookie| Request::get("/api/newsfeeds/", Some(cookie)))
+        .collect();
+    let arrivals = Arrivals {
+        rate: RATE,
+        connections: 16,
+        threads: 1,
+        warm_up: Duration::from_millis(500),
+        time: Duration::from_secs_f64(bench.pick(2.0, 6.0)),
+    };
+    let address = stage.address();
+    let p99 = || load::open(address, arrivals, &requests)?.without_failures()?.ms(0.99);
+    let stage = std::cell::RefCell::new(stage);
+    let what = format!("pages beside a delivery, {}", name(stage.borrow().setup()));
+    let taken = pairs(
+        bench,
+        &what,
+        bench.pick(2, 5),
+        || {
+            let p99 = beside(&stage.borrow(), large, p99)?;
+            stage.borrow_mut().wait_until_idle()?;
+            Ok(p99)
+        },
+        p99,
+    )?;
+    let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
+    section.add(figure.goal(Goal::AtMost(2.0)));
+    Ok(())
+}
+
+/// From sending the post of a small author until a follower sees it, beside the delivery.
+fn small_author(
+    bench: &Bench,
+    stage: &mut Stage,
+    large: Author,
+    section: &mut Section,
+) -> anyhow::Result<()> {
+    let setup = stage.setup();
+    let posts = bench.pick(30, 200);
+    let address = stage.address();
+    let mut author = Caller::new(address, stage.cookie(Author::SMALL.id)?)?;
+    let mut reader = Caller::new(address, stage.cookie(SMALL_READER)?)?;
+    reader.feed()?;
+    bench.progress.step("a small author beside a large one");
+    let histogram = beside(stage, large, || {
+        let mut histogram = nanoseconds();
+        for _ in 0..posts {
+            let sent = Instant::now();
+            let (tweet, _) = author.post()?;
+            let seen = reader.wait_for(tweet)?;
+            histogram.saturating_record(seen.duration_since(sent).as_nanos().max(1) as u64);
+            std::thread::sleep(POST_EVERY);
+        }
+        Ok(histogram)
+    })?;
+    let ms = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e6;
+    let title = |which: &str| {
+        let followers = large.followers;
+        format!("small author's post to visible beside {followers}, {}: {which}", name(setup))
+    };
+    let goal = Goal::AtMost(VISIBLE_MS);
+    section.add(Figure::alone(title("median"), "ms", &[ms(0.5)]).goal(goal));
+    section.add(Figure::alone(title("p99"), "ms", &[ms(0.99)]).goal(goal));
+    Ok(())
+}
