@@ -221,9 +221,15 @@ impl Hydrator {
             Some(viewer) => {
                 // What nobody likes needs no question, and a tweet that has just been posted is
                 // shown to thousands of viewers at once.
-                let some = cards.iter().filter(|card| card.likes() > 0);
-                let ids: Vec<i64> = some.map(|card| card.id).collect();
-                self.liked.liked(viewer, LikeKind::Tweet, &ids).await?
+                let places: Vec<usize> =
+                    (0..cards.len()).filter(|place| cards[*place].likes() > 0).collect();
+                let ids: Vec<i64> = places.iter().map(|place| cards[*place].id).collect();
+                let mut liked = vec![false; cards.len()];
+                let told = self.liked.liked(viewer, LikeKind::Tweet, &ids).await?;
+                for (place, is_liked) in places.into_iter().zip(told) {
+                    liked[place] = is_liked;
+                }
+                liked
             }
             None => Vec::new(),
         };

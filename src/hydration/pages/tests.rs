@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use diesel::prelude::*;
+
 use super::*;
 use crate::store::counts::tests::add_user;
-use crate::store::newsfeeds;
+use crate::store::likes::{self, LikeKey};
+use crate::store::schema;
 use crate::store::testing::{TestDb, databases};
 use crate::store::tweets::{self, NewTweet};
+use crate::store::{newsfeeds, on};
 use crate::timeline::{EntryStore, TimelinesConfig};
 
 const READER: i64 = 1;
@@ -73,5 +77,42 @@ async fn entries_without_tweets_never_shorten_a_page() {
                 assert_eq!(page.orphans.len(), MOST_ORPHANS, "{name}");
             }
         }
+    }
+}
+
+/// Only tweets that somebody likes are asked for; the answers stand with the right ones.
+#[actix_rt::test]
+async fn a_like_is_shown_at_the_tweet_that_it_is_for() {
+    for test in databases() {
+        write(&test, 0);
+        let hydrator = hydrator(&test, 100);
+        let page = || hydrator.page(HOME, Some(READER), Range::ALL, 10, Shape::Entries);
+        let shown = |page: Page| -> Vec<(String, bool)> {
+            let body: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+            let tweets = body["results"].as_array().unwrap().iter().map(|item| &item["tweet"]);
+            let text = |tweet: &serde_json::Value| tweet["content"].as_str().unwrap().to_owned();
+            tweets.map(|tweet| (text(tweet), tweet["has_liked"] == true)).collect()
+        };
+        let like = |conn: &mut crate::store::Conn<'_>| {
+            let of = |content: &'static str| {
+                schema::tweets::table
+                    .filter(schema::tweets::content.eq(content))
+                    .select(schema::tweets::id)
+            };
+            for (content, liker) in [("number 2", READER), ("number 4", AUTHOR)] {
+                let id: i64 = on!(conn, |c| of(content).first(c))?;
+                let key = LikeKey { user_id: liker, kind: LikeKind::Tweet, object_id: id };
+                likes::insert(conn, &[(key, Timestamp(1))])?;
+                let row = schema::tweets::table.filter(schema::tweets::id.eq(id));
+                on!(conn, |c| diesel::update(row)
+                    .set(schema::tweets::likes_count.eq(1_i64))
+                    .execute(c))?;
+            }
+            Ok(())
+        };
+        test.db.write_blocking(like).unwrap();
+        let expected: Vec<(String, bool)> =
+            (1..=5).rev().map(|at| (format!("number {at}"), at == 2)).collect();
+        assert_eq!(shown(page().await.unwrap()), expected, "{}", test.name);
     }
 }
