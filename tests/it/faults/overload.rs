@@ -9,11 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::harness::load;
-use crate::harness::{App, Client, PASSWORD, Setup, effort, json, on_every_setup, on_postgres};
-
-on_every_setup! {
-    logins_beyond_the_cores,
-}
+use crate::harness::{App, Client, PASSWORD, Setup, effort, json, on_postgres};
 
 on_postgres! {
     reads_beyond_the_database,
@@ -158,6 +154,26 @@ fn logins_beyond_the_cores(setup: Setup) {
     let nobody = app.anonymous();
     let gun = Gun::new(&app, &nobody, Method::POST, "/api/accounts/login/", Some(body));
     overload(&mut app, &people, &gun);
+}
+
+// What the processor can do is known only while nobody else uses it:
+// ./scripts/test --test it logins_beyond -- --ignored --test-threads=1
+#[test]
+#[ignore = "measures the processor, which must be idle"]
+fn logins_beyond_the_cores_on_sqlite() {
+    logins_beyond_the_cores(Setup::Sqlite);
+}
+
+#[test]
+#[ignore = "measures the processor, which must be idle"]
+fn logins_beyond_the_cores_on_postgres() {
+    logins_beyond_the_cores(Setup::Postgres);
+}
+
+#[test]
+#[ignore = "measures the processor, which must be idle"]
+fn logins_beyond_the_cores_on_postgres_redis() {
+    logins_beyond_the_cores(Setup::PostgresRedis);
 }
 
 /// What waits for the database: two connections over a slow link.
