@@ -214,10 +214,14 @@ impl Bus {
     /// process.
     pub async fn turn(&self, announcement: &mut Announcement) -> Turn {
         let Some(shared) = &self.shared else { return Turn::Alone };
+        let Some(echo) = announcement.echo.take() else {
+            // The transaction itself has found nobody else. A node that has lost its session may
+            // believe that: while the database goes away, what it holds is all that readers have.
+            return if *shared.joined.borrow() { Turn::Alone } else { Turn::Deaf };
+        };
         if shared.is_deaf() {
             return Turn::Deaf;
         }
-        let Some(echo) = announcement.echo.take() else { return Turn::Alone };
         let started = Instant::now();
         let _eager = Eager::begin(shared);
         match tokio::time::timeout(ECHO_LIMIT, echo).await {
