@@ -149,12 +149,14 @@ fn cut_the_bus(app: &App) {
     );
     assert_eq!(cut, 2, "both nodes listen");
     if let Some(mut link) = app.redis() {
-        cut_redis(&mut link);
+        soon(Some(1.0), || app.metric("roost_redis_up"));
+        assert!(cut_redis(&mut link) > 0, "the app is connected");
     }
 }
 
 /// Ends the connections of the app's own database in Redis: the server is shared by the tests.
-fn cut_redis(link: &mut redis::Connection) {
+/// How many they were.
+fn cut_redis(link: &mut redis::Connection) -> i64 {
     let ask = |link: &mut redis::Connection, what: &str| -> String {
         redis::cmd("CLIENT").arg(what).query(link).expect("CLIENT")
     };
@@ -164,13 +166,15 @@ fn cut_redis(link: &mut redis::Connection) {
     };
     let own = ask(link, "INFO");
     let (id, db) = (field(&own, "id"), field(&own, "db"));
+    let mut cut = 0;
     for line in ask(link, "LIST").lines() {
         let other = field(line, "id");
         if other != id && field(line, "db") == db {
-            // Gone by itself meanwhile, if it cannot be killed.
-            let _ = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(other).query::<i64>(link);
+            let mut kill = redis::cmd("CLIENT");
+            cut += kill.arg("KILL").arg("ID").arg(other).query::<i64>(link).expect("CLIENT KILL");
         }
     }
+    cut
 }
 
 fn a_node_that_loses_the_bus_shows_what_it_missed(app: App) {
