@@ -32,7 +32,7 @@ fn sum(metrics: &str, name: &str, without: &[&str]) -> u64 {
 }
 
 /// (database calls, Redis calls) so far.
-fn spent(app: &App) -> (u64, u64) {
+pub fn spent(app: &App) -> (u64, u64) {
     let metrics = app.anonymous().get("/metrics").expect_text(200);
     (
         sum(&metrics, "roost_db_query_seconds_count", &BACKGROUND),

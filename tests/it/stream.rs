@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::costs::spent;
 use crate::harness::{App, Client, Setup, Value, id, json, on_every_setup, shape, text};
 
 on_every_setup! {
@@ -13,6 +14,7 @@ on_every_setup! {
     a_stream_that_saw_nothing_resumes_too,
     a_long_absence_is_a_gap_that_can_be_paged,
     a_client_that_does_not_read_is_cut_off_and_resumes,
+    a_tweet_to_many_streams_is_not_read_for_each,
     a_stream_is_private,
     a_logout_ends_the_streams_of_its_session_at_once,
     a_stream_ends_with_the_server,
@@ -239,6 +241,27 @@ fn a_client_that_does_not_read_is_cut_off_and_resumes(app: App) {
     let (stream, _) = Stream::begin(&ann, Some(ids[got]));
     let rest: Vec<i64> = (got..270).map(|_| id(&stream.next().1["tweet"])).collect();
     assert_eq!(rest, posted[got..], "without loss or repeat");
+}
+
+/// Ten thousand listeners must not be ten thousand queries.
+fn a_tweet_to_many_streams_is_not_read_for_each(app: App) {
+    let bob = app.sign_up("bob");
+    let fans: Vec<Client> = (0..20).map(|n| app.sign_up(&format!("fan{n}"))).collect();
+    fans.iter().for_each(|fan| drop(fan.follow(&bob)));
+    let streams: Vec<Stream> = fans.iter().map(|fan| Stream::begin(fan, None).0).collect();
+    let tell_all = |content: &str| {
+        let tweet = id(&bob.tweet(content));
+        for stream in &streams {
+            assert_eq!(id(&stream.next().1["tweet"]), tweet);
+        }
+        app.quiesce();
+    };
+    tell_all("the first");
+    let (before, _) = spent(&app);
+    tell_all("the second");
+    let (after, _) = spent(&app);
+    let calls = after - before;
+    assert!(calls <= 10, "{calls} database calls for {} streams", fans.len());
 }
 
 fn a_stream_is_private(app: App) {
