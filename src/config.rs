@@ -78,6 +78,11 @@ pub struct Config {
     #[arg(long, env = "ROOST_TWEET_CACHE", default_value_t = 200_000, value_name = "TWEETS")]
     pub tweet_cache: usize,
 
+    /// Memory for first pages that are asked for again and again, in MiB; 0: none are kept
+    #[arg(long, env = "ROOST_PAGE_CACHE_MB", default_value_t = 128, value_name = "MIB",
+          value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    pub page_cache_mb: u32,
+
     /// The followee's latest tweets that appear in the feed on follow
     #[arg(long, env = "ROOST_BACKFILL", default_value_t = 20, value_name = "TWEETS",
           value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -160,6 +165,11 @@ impl Config {
     /// Entries kept of each feed; `None`: all.
     pub fn retention(&self) -> Option<u64> {
         (self.feed_retention > 0).then_some(self.feed_retention)
+    }
+
+    /// Bytes of first pages that are kept.
+    pub fn page_cache_bytes(&self) -> u64 {
+        u64::from(self.page_cache_mb) * 1024 * 1024
     }
 
     /// What one setting alone cannot tell.

@@ -69,6 +69,10 @@ impl Timestamp {
     /// Appends the contract's form: ISO-8601, six fractional digits, `Z`. A page has one per
     /// item, so it is done in 32 bits and without a loop that depends on the value.
     pub fn write_iso(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.iso());
+    }
+
+    fn iso(self) -> [u8; ISO_LENGTH] {
         let micros = self.0.clamp(OLDEST_MICROS, NEWEST_MICROS) - OLDEST_MICROS;
         let in_day = micros % 86_400_000_000;
         let (year, month, day) = civil_from_days((micros / 86_400_000_000) as u32);
@@ -85,15 +89,13 @@ impl Timestamp {
         write_pair(&mut text, 20, fraction / 10_000);
         write_pair(&mut text, 22, fraction / 100 % 100);
         write_pair(&mut text, 24, fraction % 100);
-        out.extend_from_slice(&text);
+        text
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(ISO_LENGTH);
-        self.write_iso(&mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        f.write_str(std::str::from_utf8(&self.iso()).unwrap_or_default())
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::Context;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use roost::counter::batch;
 use roost::counter::{LikeKey, LikeKind, Operation};
+use roost::hydration::kept::KeptPages;
 use roost::hydration::liked::LikedFlags;
 use roost::hydration::pages::{Hydrator, Shape, write_tweet};
 use roost::hydration::tweets::{TweetCard, Tweets};
@@ -117,29 +118,34 @@ fn fragments(criterion: &mut Criterion) {
     });
 }
 
-/// A page of 20 items from warm caches, the hop to the actor included.
+/// A page of 20 items from warm caches: put together anew, and kept.
 fn page(criterion: &mut Criterion) {
     let system = actix::System::new();
     let folder = std::env::temp_dir().join(format!("roost-hot-{}", std::process::id()));
-    let hydrator = match seeded(&folder) {
+    let mut hydrator = match seeded(&folder) {
         Ok(hydrator) => hydrator,
         Err(error) => panic!("cannot make a data set: {error:#}"),
     };
-    let key = TimelineKey::Home(7);
-    let read = || hydrator.page(key, Some(7), Range::ALL, 20, Shape::Entries);
-    let warm = system.block_on(read());
-    assert!(warm.is_ok_and(|page| page.has_next), "reader 7 has more than a page");
-    criterion.bench_function("page: a newsfeed of 20 items", |bench| {
-        bench.iter_custom(|times| {
-            system.block_on(async {
-                let started = Instant::now();
-                for _ in 0..times {
-                    let _ = black_box(read().await);
-                }
-                started.elapsed()
-            })
+    for (name, kept_bytes) in [
+        ("page: a newsfeed of 20 items, put together", 0),
+        ("page: a newsfeed of 20 items, kept", 1 << 20),
+    ] {
+        hydrator.kept = KeptPages::new(kept_bytes);
+        let read = || hydrator.page(TimelineKey::Home(7), Some(7), Range::ALL, 20, Shape::Entries);
+        let warm = system.block_on(read());
+        assert!(warm.is_ok_and(|page| page.has_next), "reader 7 has more than a page");
+        criterion.bench_function(name, |bench| {
+            bench.iter_custom(|times| {
+                system.block_on(async {
+                    let started = Instant::now();
+                    for _ in 0..times {
+                        let _ = black_box(read().await);
+                    }
+                    started.elapsed()
+                })
+            });
         });
-    });
+    }
     drop(system);
     // In the folder for temporary files; what is left there does no harm.
     let _ = std::fs::remove_dir_all(&folder);
@@ -167,6 +173,7 @@ fn seeded(folder: &std::path::Path) -> anyhow::Result<Hydrator> {
         tweets: Arc::new(Tweets::new(db.clone(), 10_000)),
         users: Arc::new(Users::new(db.clone(), 10_000)),
         liked: Arc::new(LikedFlags::new(db, 100_000)),
+        kept: KeptPages::new(0),
     })
 }
 

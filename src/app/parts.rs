@@ -17,9 +17,11 @@ use crate::fanout::{Writer, WriterConfig};
 use crate::http::cors::Origins;
 use crate::http::friendships::FriendLists;
 use crate::http::proxies::TrustedProxies;
+use crate::http::reading::Reading;
 use crate::http::schema::Document;
 use crate::http::stream::Streams;
 use crate::hydration::followings::Followings;
+use crate::hydration::kept::KeptPages;
 use crate::hydration::liked::LikedFlags;
 use crate::hydration::pages::Hydrator;
 use crate::hydration::tweets::Tweets;
@@ -152,7 +154,8 @@ impl Parts {
             guard: Arc::new(RedisCounts(redis.clone())),
         };
         let counter = Counter::start(neighbours, Limits::default(), writers);
-        let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked };
+        let kept = KeptPages::new(config.page_cache_bytes());
+        let hydrator = Hydrator { timelines: timelines.clone(), tweets, users, liked, kept };
         let proxies = TrustedProxies::parse(&config.trusted_proxies).map_err(anyhow::Error::msg)?;
         let origins = Origins::parse(&config.cors_origins).map_err(anyhow::Error::msg)?;
         let limits = RateLimits::new(config.limits.clone(), redis.clone());
@@ -185,7 +188,9 @@ impl Parts {
             users: self.hydrator.users.clone(),
             followings: self.followings.clone(),
         };
+        let reading = Reading::new(&self.config, self.hydrator.clone(), self.writer.clone());
         cfg.app_data(web::Data::from(self.config.clone()))
+            .app_data(web::Data::new(reading))
             .app_data(web::Data::new(self.db.clone()))
             .app_data(web::Data::new(self.clock.clone()))
             .app_data(web::Data::new(self.writer.clone()))

@@ -11,6 +11,9 @@
 //!
 //! A writer calls in after its commit and before it acknowledges. A reader whose ticket is
 //! younger than that starts its SELECT after the commit, so what it stores is current.
+//!
+//! The same counts tell whoever has made something of cached values, such as a page, whether it
+//! may still be shown: see [`Fenced::stamp`].
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,19 +22,49 @@ use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use quick_cache::sync::Cache;
 
-/// Enough that two keys rarely share one; 64 KiB per cache.
-const STRIPES: usize = 4096;
+/// Enough that two keys rarely share one; 256 KiB per cache.
+const STRIPES: usize = 16_384;
 
 /// Permission to fill one key, taken before the database is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
+
+/// Keys of one stamp: the largest page of a timeline, and one more.
+const MOST_STAMPED: usize = 101;
+
+/// How often some keys had been written to at a moment. The keys' places stand in it and not
+/// behind a pointer: what is kept is looked at so often that each wait for memory counts.
+#[derive(Debug)]
+pub struct Stamp {
+    stripes: [u16; MOST_STAMPED],
+    keys: u8,
+    /// The sum: counts only grow, so it is the same only if each of them is.
+    writes: u64,
+}
+
+/// The writes that the keys of a stripe have seen. The lock orders a fill against a write:
+/// comparing and inserting must not be torn apart. The count is read without it.
+#[derive(Default)]
+struct Stripe {
+    lock: Mutex<()>,
+    writes: AtomicU64,
+}
+
+impl Stripe {
+    fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
+    }
+
+    /// After the write itself, so that whoever has counted it finds what it has left.
+    fn count(&self) {
+        self.writes.fetch_add(1, Ordering::Release);
+    }
+}
 
 /// The cache. Values are cheap to clone (an `Arc` or a small `Copy`).
 pub struct Fenced<K, V> {
     entries: Cache<K, V>,
-    /// How many writes the keys of each stripe have seen. The lock orders a fill against a
-    /// write: comparing and inserting must not be torn apart.
-    writes: Box<[Mutex<u64>]>,
+    stripes: Box<[Stripe]>,
     /// All writes so far, for those who keep copies.
     changes: AtomicU64,
     hasher: DefaultHashBuilder,
@@ -46,7 +79,7 @@ where
     pub fn new(capacity: usize) -> Self {
         Fenced {
             entries: Cache::new(capacity.max(1)),
-            writes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
             changes: AtomicU64::new(0),
             hasher: DefaultHashBuilder::default(),
         }
@@ -59,13 +92,37 @@ where
 
     /// To be taken before the database is read for `key`.
     pub fn ticket(&self, key: &K) -> Ticket {
-        Ticket(*self.stripe(key).lock())
+        Ticket(self.stripe(key).writes())
+    }
+
+    /// To be taken before values of `keys` are looked up for something that is kept. `None` for
+    /// too many keys, more than a page has.
+    pub fn stamp(&self, keys: &[K]) -> Option<Stamp> {
+        let mut stamp = Stamp { stripes: [0; MOST_STAMPED], keys: keys.len() as u8, writes: 0 };
+        for (place, key) in stamp.stripes.get_mut(..keys.len())?.iter_mut().zip(keys) {
+            *place = self.place(key) as u16;
+        }
+        stamp.writes = self.sum(&stamp);
+        Some(stamp)
+    }
+
+    /// Whether none of the keys of `stamp` has been written to since it was taken. A key that
+    /// shares a stripe with one that has counts as written to.
+    pub fn is_current(&self, stamp: &Stamp) -> bool {
+        self.sum(stamp) == stamp.writes
+    }
+
+    fn sum(&self, stamp: &Stamp) -> u64 {
+        let places = stamp.stripes.iter().take(stamp.keys.into());
+        let writes = places.map(|place| self.stripes[*place as usize % STRIPES].writes());
+        writes.fold(0, u64::wrapping_add)
     }
 
     /// Stores what was read under `ticket`, unless the key has been written since.
     pub fn fill(&self, ticket: Ticket, key: K, value: V) {
-        let writes = self.stripe(&key).lock();
-        if *writes == ticket.0 {
+        let stripe = self.stripe(&key);
+        let _held = stripe.lock.lock();
+        if stripe.writes() == ticket.0 {
             self.entries.insert(key, value);
         }
     }
@@ -79,17 +136,18 @@ where
     /// Stores a value that is known to be current: read or written under a lock that orders it
     /// against every other write of this key.
     pub fn put(&self, key: K, value: V) {
-        let mut writes = self.stripe(&key).lock();
-        *writes += 1;
+        let stripe = self.stripe(&key);
+        let _held = stripe.lock.lock();
         self.entries.insert(key, value);
+        stripe.count();
         self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Changes the value if it is cached, and makes running fills void either way. `change`
     /// returns the new value, or `None` to forget the key.
     pub fn update(&self, key: &K, change: impl FnOnce(V) -> Option<V>) {
-        let mut writes = self.stripe(key).lock();
-        *writes += 1;
+        let stripe = self.stripe(key);
+        let _held = stripe.lock.lock();
         if let Some(old) = self.entries.peek(key) {
             match change(old) {
                 Some(new) => self.entries.insert(key.clone(), new),
@@ -98,7 +156,7 @@ where
                 }
             }
         }
-        // After the write: who has counted it finds what it has left.
+        stripe.count();
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -109,10 +167,10 @@ where
 
     /// Forgets everything and makes all running fills void.
     pub fn clear(&self) {
-        for stripe in &self.writes {
-            *stripe.lock() += 1;
-        }
+        // Before, so that no running fill brings back what goes here; and after, as any write.
+        self.count_everywhere();
         self.entries.clear();
+        self.count_everywhere();
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -126,8 +184,19 @@ where
         self.entries.is_empty()
     }
 
-    fn stripe(&self, key: &K) -> &Mutex<u64> {
-        &self.writes[self.hasher.hash_one(key) as usize % STRIPES]
+    fn count_everywhere(&self) {
+        for stripe in &self.stripes {
+            let _held = stripe.lock.lock();
+            stripe.count();
+        }
+    }
+
+    fn stripe(&self, key: &K) -> &Stripe {
+        &self.stripes[self.place(key)]
+    }
+
+    fn place(&self, key: &K) -> usize {
+        self.hasher.hash_one(key) as usize % STRIPES
     }
 }
 
@@ -165,6 +234,36 @@ mod tests {
         cache.clear();
         cache.fill(ticket, 7, 1);
         assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn a_stamp_is_current_until_one_of_its_keys_is_written_to() {
+        let cache = Fenced::new(100);
+        let keys = [1, 2, 3];
+        let writes: [fn(&Fenced<i64, i64>); 5] = [
+            |cache| cache.put(3, 2),
+            |cache| cache.update(&3, Some),
+            |cache| cache.update(&2, |_| unreachable!("nothing is cached")),
+            |cache| cache.invalidate(&1),
+            |cache| cache.clear(),
+        ];
+        for write in writes {
+            let stamp = cache.stamp(&keys).unwrap();
+            let fill = cache.ticket(&1);
+            cache.fill(fill, 1, 1);
+            assert!(cache.is_current(&stamp), "a fill is no write");
+            write(&cache);
+            assert!(!cache.is_current(&stamp));
+        }
+        assert!(cache.is_current(&cache.stamp(&keys).unwrap()));
+        assert!(cache.stamp(&[0; MOST_STAMPED]).is_some());
+        assert!(cache.stamp(&[0; MOST_STAMPED + 1]).is_none());
+        assert!(cache.stamp(&[0; 300]).is_none());
+        // Writes to other keys than these, whose stripes are known to differ.
+        let stamp = cache.stamp(&keys).unwrap();
+        let others = (10..1_000).filter(|key| !stamp.stripes.contains(&(cache.place(key) as u16)));
+        others.for_each(|key| cache.put(key, 0));
+        assert!(cache.is_current(&stamp));
     }
 
     #[test]

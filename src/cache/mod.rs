@@ -2,4 +2,4 @@
 
 mod fenced;
 
-pub use fenced::{Fenced, Ticket};
+pub use fenced::{Fenced, Stamp, Ticket};

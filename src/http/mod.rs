@@ -26,6 +26,7 @@ pub mod operations;
 pub mod profiles;
 pub mod proxies;
 pub mod rate_limits;
+pub mod reading;
 pub mod routing;
 pub mod schema;
 pub mod stream;

@@ -4,12 +4,12 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::auth::LoggedIn;
+use super::reading::Reading;
 use super::routing::{Access, resource};
 use super::window::Params;
 use super::{ApiError, conventions};
-use crate::config::Config;
 use crate::fanout::{Op, Writer};
-use crate::hydration::pages::{Hydrator, Shape};
+use crate::hydration::pages::Shape;
 use crate::timeline::TimelineKey;
 
 /// Registers the resource.
@@ -24,26 +24,24 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 async fn list(
     request: HttpRequest,
     LoggedIn(me): LoggedIn,
-    hydrator: web::Data<Hydrator>,
-    writer: web::Data<Writer>,
-    config: web::Data<Config>,
+    reading: web::Data<Reading>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = Params::parse(request.query_string())?
-        .page(config.page_size as usize, config.list_limit as usize)?;
-    let key = TimelineKey::Home(me.user_id);
-    let viewer = Some(me.user_id);
+    let params = Params::parse(request.query_string())?;
+    let wanted = params.page(reading.page_size, reading.list_limit)?;
+    let (key, viewer) = (TimelineKey::Home(me.user_id), Some(me.user_id));
+    let hydrator = &reading.hydrator;
     let page = hydrator.page(key, viewer, wanted.range, wanted.size, Shape::Entries).await?;
     if !page.orphans.is_empty() {
-        remove_orphans(&writer, me.user_id, page.orphans.clone());
+        remove_orphans(&reading.writer, me.user_id, page.orphans.clone());
     }
     let mut response = HttpResponse::Ok();
     response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"));
+        .insert_header((header::CONTENT_TYPE, conventions::JSON))
+        .insert_header((header::CACHE_CONTROL, conventions::cache_control(true)));
     if let Some(link) = conventions::next_link(&request, &page) {
         response.insert_header((header::LINK, link));
     }
-    Ok(response.body(page.body))
+    Ok(response.body(page.body.clone()))
 }
 
 /// Entries whose tweet is gone and that no task is about to remove, such as those which a

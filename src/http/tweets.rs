@@ -9,6 +9,7 @@ use super::auth::{LoggedIn, MaybeLoggedIn, WithLogin};
 use super::error::NOT_FOUND;
 use super::fields::Fields;
 use super::idempotency;
+use super::reading::Reading;
 use super::routing::{Access, resource};
 use super::window::{Params, path_id};
 use super::{ApiError, comments, conventions, likes};
@@ -45,20 +46,22 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 async fn list(
     request: HttpRequest,
     MaybeLoggedIn(viewer): MaybeLoggedIn,
-    hydrator: web::Data<Hydrator>,
-    config: web::Data<Config>,
+    reading: web::Data<Reading>,
 ) -> Result<HttpResponse, ApiError> {
     let params = Params::parse(request.query_string())?;
     let author = params.required_id("user_id")?;
-    let wanted = params.page(config.page_size as usize, config.list_limit as usize)?;
+    let wanted = params.page(reading.page_size, reading.list_limit)?;
     let viewer = viewer.map(|viewer| viewer.user_id);
     let key = TimelineKey::Author(author);
+    let hydrator = &reading.hydrator;
     let page = hydrator.page(key, viewer, wanted.range, wanted.size, Shape::Tweets).await?;
-    let mut response = conventions::revalidated(&request, &page.body, viewer.is_some());
+    // Once per page, however often it is shown.
+    let tag = page.tag.get_or_init(|| conventions::tag(&page.body));
+    let mut response = conventions::revalidated_by(&request, tag.clone(), viewer.is_some());
     if let Some(link) = conventions::next_link(&request, &page) {
         response.insert_header((header::LINK, link));
     }
-    Ok(conventions::with_body(response, page.body))
+    Ok(conventions::with_body(response, page.body.clone()))
 }
 
 async fn create(

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::Fenced;
+use crate::cache::{Fenced, Ticket};
 use crate::counter::{Changes, CountSink};
 use crate::store::likes::{self, LikeKind};
 use crate::store::{Db, Engine, StoreError};
@@ -126,6 +126,11 @@ impl LikedFlags {
             }
         }
         Ok(liked)
+    }
+
+    /// As long as it stays the same, so does what `viewer` likes.
+    pub(super) fn ticket(&self, viewer: i64, kind: LikeKind) -> Ticket {
+        self.sets.ticket(&(viewer, kind))
     }
 
     async fn load(&self, viewer: i64, kind: LikeKind) -> Result<Arc<LikedSet>, StoreError> {

@@ -4,6 +4,7 @@
 //! kept right by the writes (see [`crate::cache`] for why a fill cannot go stale).
 
 pub mod followings;
+pub mod kept;
 pub mod liked;
 pub mod pages;
 pub mod tweets;

@@ -3,15 +3,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use actix_web::http::header::HeaderValue;
+use bytes::Bytes;
+
+use super::kept::{Asked, KeptPages, Marks};
 use super::liked::LikedFlags;
 use super::tweets::{TweetCard, Tweets};
 use super::users::Users;
+use crate::cache::Stamp;
 use crate::store::StoreError;
 use crate::store::likes::LikeKind;
 use crate::time::Timestamp;
-use crate::timeline::{Entry, Range, TimelineError, TimelineKey, Timelines};
+use crate::timeline::{Entry, Range, Revision, TimelineError, TimelineKey, Timelines};
 
 /// Reads that one page may need when entries name tweets that are gone. Each reads twice as
 /// many entries as the one before, up to [`LARGEST_READ`]: 14,000 in all.
@@ -27,7 +33,7 @@ const MOST_ORPHANS: usize = 1_000;
 const ITEM_BYTES: usize = 512;
 
 /// What the items of a page look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// `{"id","created_at","tweet":T}`, as in a newsfeed.
     Entries,
@@ -50,13 +56,20 @@ pub enum PageError {
 #[derive(Debug)]
 pub struct Page {
     /// The JSON body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Whether an older entry exists in the range that was asked for.
     pub has_next: bool,
     /// The time of the last entry, the next page's cursor.
     pub last: Option<Timestamp>,
     /// Entries whose tweets are gone for good and that nothing is about to remove.
     pub orphans: Vec<Timestamp>,
+    /// Its entity tag as a header, made by the first who needs it.
+    pub tag: OnceLock<HeaderValue>,
+    /// The link to the next page, if it can be put into a header, and the path and query that it
+    /// was made for.
+    pub link: OnceLock<(String, Option<HeaderValue>)>,
+    /// When it was begun, and the state of what it was made of if it may be kept.
+    pub(super) marks: Option<(Instant, Marks)>,
 }
 
 /// Puts pages together from the caches.
@@ -69,6 +82,8 @@ pub struct Hydrator {
     pub users: Arc<Users>,
     /// Who likes what, in memory.
     pub liked: Arc<LikedFlags>,
+    /// First pages that are kept.
+    pub kept: KeptPages,
 }
 
 /// The living part of a timeline's page.
@@ -76,6 +91,8 @@ struct Items {
     living: Vec<(Entry, Arc<TweetCard>)>,
     has_next: bool,
     orphans: Vec<Timestamp>,
+    /// The states of timeline and tweets, when the page may be kept.
+    states: Option<(Revision, Stamp)>,
 }
 
 /// What one reader's page needs besides its tweets, in the order of these.
@@ -99,8 +116,16 @@ impl Hydrator {
         range: Range,
         size: usize,
         shape: Shape,
-    ) -> Result<Page, PageError> {
-        let Items { living, has_next, orphans } = self.living(key, range, size).await?;
+    ) -> Result<Arc<Page>, PageError> {
+        let (asked, now) = (Asked { key, viewer, size, shape }, Instant::now());
+        if range == Range::ALL
+            && let Some(page) = self.kept(&asked, now)
+        {
+            return Ok(page);
+        }
+        let users = self.users.changes();
+        let likes = viewer.map(|viewer| self.liked.ticket(viewer, LikeKind::Tweet));
+        let Items { living, has_next, orphans, states } = self.living(key, range, size).await?;
         let cards: Vec<&TweetCard> = living.iter().map(|(_, card)| card.as_ref()).collect();
         let around = self.surroundings(&cards, viewer).await?;
         let mut body = Vec::with_capacity(64 + living.len() * ITEM_BYTES);
@@ -118,7 +143,31 @@ impl Hydrator {
         }
         body.extend_from_slice(b"]}");
         let last = living.last().map(|(entry, _)| entry.created_at);
-        Ok(Page { body, has_next, last, orphans })
+        if states.is_some() {
+            body.shrink_to_fit();
+        }
+        let marks =
+            states.map(|(timeline, tweets)| (now, Marks { timeline, tweets, users, likes }));
+        let (body, tag, link) = (body.into(), OnceLock::new(), OnceLock::new());
+        let page = Arc::new(Page { body, has_next, last, orphans, tag, link, marks });
+        if page.marks.is_some() {
+            self.kept.put(asked, page.clone());
+        }
+        Ok(page)
+    }
+
+    /// A first page that was put together before, if it would be the same now. Each part is
+    /// looked at after the request has come in, so the page is one that could have been put
+    /// together then: whoever has been told of a change before gets it with that change.
+    fn kept(&self, asked: &Asked, now: Instant) -> Option<Arc<Page>> {
+        let page = self.kept.get(asked, now)?;
+        let (_, Marks { timeline, tweets, users, likes }) = page.marks.as_ref()?;
+        let ticket = asked.viewer.map(|viewer| self.liked.ticket(viewer, LikeKind::Tweet));
+        let holds = *users == self.users.changes()
+            && *likes == ticket
+            && self.tweets.is_current(tweets)
+            && self.timelines.is_still_at(asked.key, *timeline, now);
+        holds.then_some(page)
     }
 
     /// Single feed entries as items of a page, in their order; `None` for one whose tweet is
@@ -178,7 +227,8 @@ impl Hydrator {
         range: Range,
         size: usize,
     ) -> Result<Items, PageError> {
-        let mut items = Items { living: Vec::new(), has_next: false, orphans: Vec::new() };
+        let (living, orphans) = (Vec::new(), Vec::new());
+        let mut items = Items { living, has_next: false, orphans, states: None };
         let mut rest = range;
         let mut least = 1;
         for _ in 0..MOST_READS {
@@ -188,10 +238,14 @@ impl Hydrator {
             let slice = self.timelines.page(key, rest, wanted).await?;
             let read = slice.entries.len();
             let ids: Vec<i64> = slice.entries.iter().map(|entry| entry.tweet_id).collect();
+            // Told of the first page only. Before the tweets are looked up.
+            let stamped = |revision| Some((revision, self.tweets.stamp(&ids)?));
+            let states = slice.again.and_then(stamped);
             let cards = self.tweets.many(&ids).await?;
             if let Some(last) = slice.entries.last() {
                 rest = rest.below(last.created_at);
             }
+            items.living.reserve(read);
             for (entry, card) in slice.entries.into_iter().zip(cards) {
                 match card {
                     Some(card) => items.living.push((entry, card)),
@@ -201,6 +255,8 @@ impl Hydrator {
                     None => items.orphans.push(entry.created_at),
                 }
             }
+            // A page over entries whose tweets are gone changes when they are removed.
+            items.states = states.filter(|_| items.living.len() == read);
             if read < wanted || items.living.len() > size {
                 items.has_next = items.living.len() > size;
                 items.living.truncate(size);

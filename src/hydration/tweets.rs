@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cache::Fenced;
+use crate::cache::{Fenced, Stamp};
 use crate::store::tweets::TweetRow;
 use crate::store::{Db, StoreError, tweets};
 use crate::time::Timestamp;
@@ -168,6 +168,16 @@ impl Tweets {
             }
         }
         Ok(cards)
+    }
+
+    /// To be taken before [`Tweets::many`] by who keeps something of what that gives.
+    pub(super) fn stamp(&self, ids: &[i64]) -> Option<Stamp> {
+        self.cards.stamp(ids)
+    }
+
+    /// Whether the tweets are as they were when `stamp` was taken.
+    pub(super) fn is_current(&self, stamp: &Stamp) -> bool {
+        self.cards.is_current(stamp)
     }
 
     /// One live tweet.

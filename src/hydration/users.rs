@@ -87,6 +87,11 @@ impl Users {
         Users { bus, ..self }
     }
 
+    /// How many changes of cards there have been. As long as it stays the same, so do they.
+    pub(super) fn changes(&self) -> u64 {
+        self.cards.changes()
+    }
+
     /// The authors of `tweets` as JSON, in their order; `null` for one who does not exist. On
     /// the path of every warm page: each tweet remembers its author as last seen, which spares
     /// a look-up as long as no card of anybody has changed and it is not past its age.

@@ -36,16 +36,31 @@ pub(super) struct Gauge {
     pub(super) entries: AtomicUsize,
     /// When it was last read, in milliseconds of the registry's clock.
     pub(super) last_used: AtomicU64,
+    /// The revision at which the first page was last read; 0: never.
+    read_at: AtomicU64,
     /// Open streams, at most; those whose clients have gone are found out later.
     pub(super) followers: AtomicUsize,
     /// Set when a change could not be delivered: what is held must not be served any more.
     pub(super) stale: AtomicBool,
 }
 
+/// Names a state of one timeline: no two states in the life of a process have the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revision(u64);
+
+impl Revision {
+    fn next() -> Revision {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        Revision(MADE.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
 /// A window and where it came from.
 #[derive(Debug)]
 struct Current {
     window: Window,
+    /// Another one after every change.
+    revision: Revision,
     /// The epoch that it was loaded from Redis under; `None`: not from there.
     epoch: Option<i64>,
 }
@@ -65,12 +80,27 @@ impl Gauge {
     /// So when none is under way the window has every change that any reader can know of; when
     /// one is, or a load is running, the reader has to queue up behind it.
     /// `epoch` is the source's.
-    pub(super) fn look(&self, range: Range, want: usize, epoch: i64) -> Option<Found> {
+    pub(super) fn look(&self, range: Range, want: usize, epoch: i64) -> Option<(Found, Revision)> {
+        self.show(epoch, |held| (held.window.find(range, want), held.revision))
+    }
+
+    /// The revision that [`Gauge::look`] would find now.
+    pub(super) fn revision(&self, epoch: i64) -> Option<Revision> {
+        self.show(epoch, |held| held.revision)
+    }
+
+    /// Takes down that the first page was read at `revision`, and says whether the last time was
+    /// at the same.
+    pub(super) fn is_read_again(&self, revision: Revision) -> bool {
+        self.read_at.swap(revision.0, Ordering::Relaxed) == revision.0
+    }
+
+    fn show<T>(&self, epoch: i64, show: impl FnOnce(&Current) -> T) -> Option<T> {
         if self.under_way.load(Ordering::Acquire) > 0 || self.stale.load(Ordering::Acquire) {
             return None;
         }
         let held = self.held.try_read()?;
-        held.as_ref().filter(|held| held.holds_at(epoch)).map(|held| held.window.find(range, want))
+        held.as_ref().filter(|held| held.holds_at(epoch)).map(show)
     }
 }
 
@@ -178,10 +208,11 @@ impl TimelineActor {
             Change::Remove(_) => {}
         }
         let mut held = self.gauge.held.write();
-        let Some(Current { window, .. }) = held.as_mut() else {
+        let Some(Current { window, revision, .. }) = held.as_mut() else {
             // Cold stays cold: the next read loads what has been committed.
             return;
         };
+        *revision = Revision::next();
         let is_forgotten = match change {
             Change::Push(entry) => {
                 window.push(entry);
@@ -240,7 +271,7 @@ impl TimelineActor {
                 let found = window.find(read.range, read.want);
                 self.failed = None;
                 let epoch = (loaded.from == LoadedFrom::Redis).then_some(epoch);
-                self.set(Some(Current { window, epoch }));
+                self.set(Some(Current { window, revision: Revision::next(), epoch }));
                 self.answer(read, found, loaded.from);
             }
             Err(error) => {

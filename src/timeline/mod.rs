@@ -15,6 +15,7 @@ mod source;
 mod tests;
 mod window;
 
+pub use actor::Revision;
 pub use entry::{Entry, Range, TimelineKey};
 pub use peek::{Held, Peeked};
 pub use registry::{Subscription, Timelines, TimelinesConfig};
@@ -47,4 +48,7 @@ pub struct Slice {
     pub entries: Vec<Entry>,
     /// Where the last of them came from.
     pub from: LoadedFrom,
+    /// The state of a warm timeline whose first page was read in the same state before: it is
+    /// likely to be asked for again.
+    pub again: Option<Revision>,
 }

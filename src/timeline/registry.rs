@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use actix::{Addr, Arbiter, ArbiterHandle};
 use metrics::{Counter, counter};
 use parking_lot::{Mutex, RwLock};
+use quick_cache::DefaultHashBuilder;
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::{Change, Gauge, MAILBOX, Read, TimelineActor, Total};
+use super::actor::{Change, Gauge, MAILBOX, Read, Revision, TimelineActor, Total};
 use super::source::{LoadedFrom, TimelineSource};
 use super::window::Found;
 use super::{Entry, Range, Slice, TimelineError, TimelineKey};
@@ -23,6 +24,9 @@ use crate::origin::Origin;
 use crate::time::Timestamp;
 
 const SHARDS: usize = 64;
+
+/// Not the standard hasher: nobody chooses the ids that they get.
+type Residents = HashMap<TimelineKey, Resident, DefaultHashBuilder>;
 
 /// Entries that wait for a slow stream; with more it is cut off and may resume.
 const FOLLOWER_BUFFER: usize = 64;
@@ -52,7 +56,7 @@ pub struct Timelines {
 struct Inner {
     config: TimelinesConfig,
     source: Arc<dyn TimelineSource>,
-    shards: Box<[Mutex<HashMap<TimelineKey, Resident>>]>,
+    shards: Box<[Mutex<Residents>]>,
     /// Threads that actors are started on.
     arbiters: RwLock<Vec<ArbiterHandle>>,
     total: Total,
@@ -91,7 +95,7 @@ impl Timelines {
     /// Timelines that load from `source`. Actors run on the thread of their first reader until
     /// [`Timelines::run_on`] has named threads for them.
     pub fn new(config: TimelinesConfig, source: Arc<dyn TimelineSource>) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Timelines {
             inner: Arc::new(Inner {
                 config,
@@ -123,18 +127,34 @@ impl Timelines {
         range: Range,
         want: usize,
     ) -> Result<Slice, TimelineError> {
-        let (found, mut from) = match self.look(key, range, want) {
-            Some(found) => (found, LoadedFrom::Memory),
-            None => self.ask(key, range, want, None).await?,
+        let (found, mut from, mut again) = match self.look(key, range, want) {
+            Some((found, again)) => (found, LoadedFrom::Memory, again),
+            None => {
+                let (found, from) = self.ask(key, range, want, None).await?;
+                (found, from, None)
+            }
         };
         let mut entries = found.entries;
         if let Some(rest) = found.unknown {
             let older = self.inner.source.page(key, rest, want - entries.len()).await?;
             entries.extend(older);
-            from = LoadedFrom::Database;
+            (from, again) = (LoadedFrom::Database, None);
         }
         self.inner.pages[from as usize].increment(1);
-        Ok(Slice { entries, from })
+        Ok(Slice { entries, from, again })
+    }
+
+    /// Whether a timeline is warm and in the state `revision`: what was made of its entries then
+    /// may be shown as a page from memory, and is counted as one.
+    pub fn is_still_at(&self, key: TimelineKey, revision: Revision, now: Instant) -> bool {
+        let Some(gauge) = self.gauge(key) else { return false };
+        let is_still = gauge.revision(self.inner.source.epoch()) == Some(revision);
+        if is_still {
+            let now_ms = now.saturating_duration_since(self.inner.born).as_millis() as u64;
+            gauge.last_used.store(now_ms, Ordering::Relaxed);
+            self.inner.pages[LoadedFrom::Memory as usize].increment(1);
+        }
+        is_still
     }
 
     /// What has become visible after `after` (the newest `list_limit` entries of it), and from
@@ -175,11 +195,22 @@ impl Timelines {
     }
 
     /// Looks into a warm timeline. A dead one has dropped what it held, so it is not looked at.
-    fn look(&self, key: TimelineKey, range: Range, want: usize) -> Option<Found> {
-        let gauge = self.shard(key).lock().get(&key)?.gauge.clone();
-        let found = gauge.look(range, want, self.inner.source.epoch())?;
+    /// The revision is told when the first page is read at it again.
+    fn look(
+        &self,
+        key: TimelineKey,
+        range: Range,
+        want: usize,
+    ) -> Option<(Found, Option<Revision>)> {
+        let gauge = self.gauge(key)?;
+        let (found, revision) = gauge.look(range, want, self.inner.source.epoch())?;
         gauge.last_used.store(self.now_ms(), Ordering::Relaxed);
-        Some(found)
+        let is_again = range == Range::ALL && gauge.is_read_again(revision);
+        Some((found, is_again.then_some(revision)))
+    }
+
+    fn gauge(&self, key: TimelineKey) -> Option<Arc<Gauge>> {
+        self.shard(key).lock().get(&key).map(|resident| resident.gauge.clone())
     }
 
     /// Asks the actor; one that has died is replaced by a cold one, once.
@@ -365,7 +396,7 @@ impl Timelines {
         }
     }
 
-    fn shard(&self, key: TimelineKey) -> &Mutex<HashMap<TimelineKey, Resident>> {
+    fn shard(&self, key: TimelineKey) -> &Mutex<Residents> {
         &self.inner.shards[spread(key) as usize % SHARDS]
     }
 
