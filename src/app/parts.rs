@@ -14,8 +14,10 @@ use crate::bus::{Bus, News};
 use crate::config::Config;
 use crate::counter::{Counter, DbStore, Limits, Neighbours};
 use crate::fanout::{Writer, WriterConfig};
+use crate::http::admission::Admission;
 use crate::http::cors::Origins;
 use crate::http::friendships::FriendLists;
+use crate::http::middleware::{Front, RequestIds};
 use crate::http::proxies::TrustedProxies;
 use crate::http::reading::Reading;
 use crate::http::schema::Document;
@@ -181,7 +183,19 @@ impl Parts {
         })
     }
 
-    /// Makes the parts available to the handlers.
+    /// What the requests of one HTTP thread meet first.
+    pub(super) fn front(&self, ids: RequestIds, admission: Arc<Admission>) -> Front {
+        Front {
+            ids,
+            admission,
+            limits: self.config.rate_limits.is_on().then(|| self.limits.clone()),
+            proxies: self.proxies.clone(),
+            origins: self.origins.clone(),
+            gzip: self.config.gzip.is_on(),
+        }
+    }
+
+    /// Makes the parts available to the handlers of one HTTP thread.
     pub fn configure(&self, cfg: &mut web::ServiceConfig) {
         let lists = FriendLists {
             db: self.db.clone(),

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server};
@@ -14,10 +16,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::{Parts, open_files};
 use crate::config::Config;
 use crate::http;
-use crate::http::admission::{Admission, admit};
+use crate::http::admission::Admission;
 use crate::http::meters::Meter;
-use crate::http::middleware::{RequestIds, observe};
-use crate::http::rate_limits::enforce;
+use crate::http::middleware::{Prefixes, observe};
 
 /// An idle connection is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -68,8 +69,8 @@ pub(super) fn bind(
         0 => std::thread::available_parallelism().map_or(2, |cores| cores.get()),
         chosen => chosen,
     };
-    let ids = web::Data::new(RequestIds::new()?);
-    let admission = web::Data::new(Admission::new(config.max_in_flight));
+    let prefixes = Arc::new(Prefixes::new()?);
+    let admission = Arc::new(Admission::new(config.max_in_flight));
     let connections = open_files::connections(config.max_connections);
     let own_metrics = config.metrics_listen.is_some();
     let for_app = parts.clone();
@@ -80,14 +81,11 @@ pub(super) fn bind(
         // Timelines run on the threads that serve requests: a message to an actor on the
         // same thread costs a tenth of one that has to wake another.
         for_app.timelines.run_on(actix::Arbiter::current());
+        let front = Rc::new(for_app.front(prefixes.next(), admission.clone()));
         let app = App::new()
-            .wrap(from_fn(enforce))
-            .wrap(from_fn(admit))
-            // Last, and so outermost: a refused request has its id and its line too.
-            .wrap(from_fn(observe))
-            .app_data(admission.clone())
+            .wrap(from_fn(move |request, next| observe(front.clone(), request, next)))
+            .app_data(web::Data::new(admission.clone()))
             .app_data(Meter::new("unknown"))
-            .app_data(ids.clone())
             .app_data(for_main.clone())
             .configure(|cfg| for_app.configure(cfg))
             .configure(http::configure);
@@ -131,7 +129,7 @@ fn bind_metrics(
     listen: SocketAddr,
     parts: &Parts,
     handle: web::Data<PrometheusHandle>,
-    admission: web::Data<Admission>,
+    admission: Arc<Admission>,
 ) -> anyhow::Result<Server> {
     let db = web::Data::new(parts.db.clone());
     let timelines = web::Data::new(parts.timelines.clone());
@@ -140,7 +138,7 @@ fn bind_metrics(
             .app_data(handle.clone())
             .app_data(db.clone())
             .app_data(timelines.clone())
-            .app_data(admission.clone())
+            .app_data(web::Data::new(admission.clone()))
             .configure(http::operations::configure_metrics)
             .configure(http::debug::configure)
     })

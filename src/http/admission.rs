@@ -10,12 +10,12 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::http::Method;
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError};
 
 use super::ApiError;
 use super::error::RETRY_AFTER_S;
@@ -59,18 +59,34 @@ impl Admission {
 /// worse.
 pub(super) struct Shed;
 
-/// A request's place, in its extensions.
+/// The place of a request that may have a body, in its extensions.
 #[derive(Clone)]
 struct Place(Rc<Taken>);
 
 struct Taken {
-    admission: web::Data<Admission>,
+    admission: Arc<Admission>,
     counts: Cell<bool>,
 }
 
+/// The place of a request without a body.
+struct Seat<'a>(&'a Admission);
+
+impl<'a> Seat<'a> {
+    fn take(admission: &'a Admission) -> Result<Seat<'a>, ApiError> {
+        admission.enter().map(|()| Seat(admission))
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 impl Place {
-    fn take(admission: web::Data<Admission>) -> Result<Place, ApiError> {
+    fn take(admission: &Arc<Admission>) -> Result<Place, ApiError> {
         admission.enter()?;
+        let admission = admission.clone();
         Ok(Place(Rc::new(Taken { admission, counts: Cell::new(true) })))
     }
 
@@ -97,33 +113,38 @@ impl Drop for Taken {
     }
 }
 
-/// The middleware.
+/// Passes a request on to `inner` when there is a place for it. The place is free again with the
+/// head of the answer, which may still be on its way to a slow reader: that is no work.
 ///
 /// # Errors
-/// Passes on what the inner service returns.
-pub async fn admit<B>(
+/// Passes on what `inner` returns.
+pub async fn admit(
+    admission: &Arc<Admission>,
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error>
-where
-    B: MessageBody + 'static,
-{
-    let admission = request.app_data::<web::Data<Admission>>().cloned();
-    let Some(admission) = admission.filter(|_| !ALWAYS.contains(&request.path())) else {
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    };
+    inner: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse, Error>,
+) -> Result<ServiceResponse, Error> {
+    if ALWAYS.contains(&request.path()) {
+        return inner(request).await;
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return match Seat::take(admission) {
+            Ok(_seat) => inner(request).await,
+            Err(full) => Ok(shed(request, &full)),
+        };
+    }
     let place = match Place::take(admission) {
         Ok(place) => place,
-        Err(full) => {
-            request.extensions_mut().insert(Shed);
-            return Ok(request.into_response(full.error_response()));
-        }
+        Err(full) => return Ok(shed(request, &full)),
     };
     request.extensions_mut().insert(place.clone());
-    let answered = next.call(request).await;
-    // The answer may still be on its way to a slow reader, which is no work.
+    let answered = inner(request).await;
     place.leave();
-    Ok(answered?.map_into_boxed_body())
+    answered
+}
+
+fn shed(request: ServiceRequest, full: &ApiError) -> ServiceResponse {
+    request.extensions_mut().insert(Shed);
+    request.into_response(full.error_response())
 }
 
 /// Reads a body without holding the request's place.
@@ -148,15 +169,16 @@ mod tests {
 
     #[test]
     fn places_are_counted_once_however_a_request_ends() {
-        let admission = web::Data::new(Admission::new(2));
-        let first = Place::take(admission.clone()).unwrap();
-        let second = Place::take(admission.clone()).unwrap();
-        assert!(matches!(Place::take(admission.clone()), Err(ApiError::Unavailable { .. })));
+        let admission = Arc::new(Admission::new(2));
+        let first = Place::take(&admission).unwrap();
+        let second = Place::take(&admission).unwrap();
+        assert!(matches!(Place::take(&admission), Err(ApiError::Unavailable { .. })));
+        assert!(Seat::take(&admission).is_err());
         assert_eq!(admission.in_flight(), 2);
 
         first.leave();
         first.leave();
-        let third = Place::take(admission.clone()).unwrap();
+        let third = Seat::take(&admission).unwrap();
         assert!(first.enter_again().is_err(), "its place is taken");
         drop(third);
         first.enter_again().unwrap();

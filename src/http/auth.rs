@@ -186,11 +186,12 @@ fn basic(encoded: &str) -> Option<Shown> {
 /// The value of the session cookie. Read here and not by actix, which would parse and keep all
 /// cookies of every request.
 pub fn cookie(request: &HttpRequest) -> Option<&str> {
-    let lines = request.headers().get_all(header::COOKIE);
-    lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';')).find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name.trim() == COOKIE).then(|| value.trim().trim_matches('"'))
-    })
+    let lines = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
+    let value = lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|pair| {
+        let rest = pair.trim_ascii_start().strip_prefix(COOKIE.as_bytes())?;
+        Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())
+    })?;
+    Some(std::str::from_utf8(value).ok()?.trim_matches('"'))
 }
 
 /// Ready at once where memory has the answer; a box only on the way to the database.

@@ -7,15 +7,12 @@
 
 use std::cell::RefCell;
 
-use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, web};
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
-
-use crate::config::Config;
 
 /// Below this a packet is sent all the same, so there is nothing to gain.
 const SMALLEST: u64 = 1_400;
@@ -36,10 +33,8 @@ thread_local! {
 }
 
 /// Packs the body where it pays and the client takes it.
-pub fn pack<B: MessageBody + 'static>(
-    mut response: ServiceResponse<EitherBody<B>>,
-) -> ServiceResponse<EitherBody<B>> {
-    if !is_on(response.request()) || !is_worth_it(&response) {
+pub fn pack(mut response: ServiceResponse) -> ServiceResponse {
+    if !is_worth_it(&response) {
         return response;
     }
     let vary = HeaderValue::from_static("Accept-Encoding");
@@ -52,19 +47,15 @@ pub fn pack<B: MessageBody + 'static>(
             Some(packed) => {
                 let gzip = HeaderValue::from_static("gzip");
                 head.headers_mut().insert(header::CONTENT_ENCODING, gzip);
-                EitherBody::right(BoxBody::new(packed))
+                BoxBody::new(packed)
             }
-            None => EitherBody::right(BoxBody::new(plain)),
+            None => BoxBody::new(plain),
         },
         Err(body) => body,
     })
 }
 
-fn is_on(request: &HttpRequest) -> bool {
-    request.app_data::<web::Data<Config>>().is_none_or(|config| config.gzip.is_on())
-}
-
-fn is_worth_it<B: MessageBody>(response: &ServiceResponse<B>) -> bool {
+fn is_worth_it(response: &ServiceResponse) -> bool {
     let BodySize::Sized(size) = response.response().body().size() else { return false };
     let headers = response.headers();
     (SMALLEST..=LARGEST).contains(&size)

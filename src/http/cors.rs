@@ -129,13 +129,12 @@ pub fn preflight(request: &ServiceRequest) -> Option<HttpResponse> {
 }
 
 /// Adds to an answer what lets a page of another origin read it.
-pub fn tell<B>(response: &mut ServiceResponse<B>) {
-    let request = response.request();
-    if configured(request).is_off() || !is_shared(request.path()) {
+pub fn tell<B>(origins: &Origins, response: &mut ServiceResponse<B>) {
+    if origins.is_off() || !is_shared(response.request().path()) {
         return;
     }
-    let request = request.clone();
-    let (origins, headers) = (configured(&request), response.headers_mut());
+    let request = response.request().clone();
+    let headers = response.headers_mut();
     if origins.grant(request.headers().get(header::ORIGIN), headers) {
         let exposed = HeaderValue::from_static(EXPOSED);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);

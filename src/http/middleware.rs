@@ -1,80 +1,112 @@
-//! Around every request: its id, its metrics, its log line, the headers of every answer, and
-//! how its body travels. One layer does it all, since each costs an allocation per request.
+//! Around every request: its id, its place among the requests in flight, its rate limits, its
+//! metrics, its log line, the headers of every answer, and how its body travels.
+//!
+//! To actix it is one layer, since each costs an allocation per request. What it needs is looked
+//! up once for each HTTP thread ([`Front`]), and counted there where it can be: what two threads
+//! write to in turn wanders from one processor to the other.
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     self, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
-use bytes::Bytes;
+use actix_web::{Error, HttpMessage};
 
-use super::admission::Shed;
+use super::admission::{Admission, Shed, admit};
+use super::cors::Origins;
 use super::meters::Meter;
+use super::proxies::TrustedProxies;
+use super::rate_limits::enforce;
 use super::{auth, compression, cors, proxies};
+use crate::limits::RateLimits;
 use crate::origin::Origin;
 
 /// Longest request id that is taken from a client.
 const LONGEST_REQUEST_ID: usize = 64;
 
-/// Bytes of an id that all requests of a process share.
+/// Bytes of an id that all requests of a thread share.
 const PREFIX: usize = 13;
 
-/// On every response, unless the handler has set its own.
-const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
+/// On every response.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    ),
 ];
+
+/// On every response whose handler has no policy of its own.
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// Only where the client speaks TLS: elsewhere it would shut it out.
 const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, also in its extensions.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub HeaderValue);
-
-/// Makes request ids: a random prefix per process and a number.
-#[derive(Debug)]
-pub struct RequestIds {
-    /// Twelve hexadecimal digits and a hyphen.
-    prefix: [u8; PREFIX],
-    next: AtomicU64,
+/// What the requests of one HTTP thread meet before any handler.
+pub struct Front {
+    /// Makes their ids.
+    pub ids: RequestIds,
+    /// The places of the node.
+    pub admission: Arc<Admission>,
+    /// `None`: they are off.
+    pub limits: Option<RateLimits>,
+    /// Proxies whose word counts.
+    pub proxies: Arc<TrustedProxies>,
+    /// Origins whose pages may use the API.
+    pub origins: Arc<Origins>,
+    /// Whether bodies are packed for clients that ask for it.
+    pub gzip: bool,
 }
 
-impl RequestIds {
-    /// A new series.
-    ///
+/// Makes the prefixes of request ids, from a random number on.
+#[derive(Debug)]
+pub struct Prefixes(AtomicU64);
+
+impl Prefixes {
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn new() -> Result<Self, getrandom::Error> {
         let mut bytes = [0_u8; 8];
-        getrandom::fill(&mut bytes[2..])?;
-        let mut prefix = [b'-'; PREFIX];
-        prefix[..PREFIX - 1].copy_from_slice(&hex(u64::from_be_bytes(bytes))[4..]);
-        Ok(RequestIds { prefix, next: AtomicU64::new(1) })
+        getrandom::fill(&mut bytes)?;
+        Ok(Prefixes(AtomicU64::new(u64::from_be_bytes(bytes))))
     }
 
+    /// The ids of one thread.
+    pub fn next(&self) -> RequestIds {
+        let mut prefix = [b'-'; PREFIX];
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        prefix[..PREFIX - 1].copy_from_slice(&hex(number)[4..]);
+        RequestIds { prefix, next: Cell::new(1) }
+    }
+}
+
+/// Makes request ids: a prefix of the thread and a number.
+#[derive(Debug)]
+pub struct RequestIds {
+    /// Twelve hexadecimal digits and a hyphen.
+    prefix: [u8; PREFIX],
+    next: Cell<u64>,
+}
+
+impl RequestIds {
     fn make(&self) -> HeaderValue {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.next.replace(self.next.get() + 1);
         let digits = hex(number);
         let zeros = (number.leading_zeros() as usize / 4).min(15);
-        let mut id = Vec::with_capacity(PREFIX + digits.len());
-        id.extend_from_slice(&self.prefix);
-        id.extend_from_slice(&digits[zeros..]);
-        HeaderValue::from_maybe_shared(Bytes::from(id))
-            .unwrap_or_else(|_| HeaderValue::from_static("none"))
+        let mut id = [0; PREFIX + 16];
+        id[..PREFIX].copy_from_slice(&self.prefix);
+        id[PREFIX..].copy_from_slice(&digits);
+        id.copy_within(PREFIX + zeros.., PREFIX);
+        let length = id.len() - zeros;
+        HeaderValue::from_bytes(&id[..length]).unwrap_or(HeaderValue::from_static("none"))
     }
 }
 
@@ -88,46 +120,43 @@ fn hex(number: u64) -> [u8; 16] {
 ///
 /// # Errors
 /// Passes on what the inner service returns.
-pub async fn observe<B: MessageBody + 'static>(
+pub async fn observe(
+    front: Rc<Front>,
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
     let started = Instant::now();
-    let id = request_id(&request);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let tls = proxies::is_tls(request.request(), proxies::configured(request.request()));
+    let id = request_id(&front.ids, &request);
+    let tls = proxies::is_tls(request.request(), &front.proxies);
     let mut response = match cors::preflight(&request) {
-        Some(answer) => request.into_response(answer).map_body(|_, body| EitherBody::right(body)),
+        Some(answer) => request.into_response(answer),
         None => {
             let origin = Origin::of_request(id.to_str().unwrap_or("none"));
-            let response = origin.scope(next.call(request)).await?;
-            let mut response = response.map_into_left_body::<BoxBody>();
-            cors::tell(&mut response);
-            compression::pack(response)
+            // Outermost: a refused request has its id and its line too.
+            let limits = front.limits.as_ref();
+            let inner = async |request| enforce(limits, request, next).await;
+            let mut response = origin.scope(admit(&front.admission, request, inner)).await?;
+            cors::tell(&front.origins, &mut response);
+            if front.gzip { compression::pack(response) } else { response }
         }
     };
     let status = response.status();
-    let headers = response.headers_mut();
-    set_missing(headers, status);
+    set_missing(response.headers_mut(), status);
     if tls {
-        headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
     }
-    headers.insert(REQUEST_ID, id.clone());
     record(&response, &id, started.elapsed());
+    response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
 
-fn request_id(request: &ServiceRequest) -> HeaderValue {
+fn request_id(ids: &RequestIds, request: &ServiceRequest) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|value| {
         let bytes = value.as_bytes();
         (1..=LONGEST_REQUEST_ID).contains(&bytes.len())
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
     });
-    match (given, request.app_data::<web::Data<RequestIds>>()) {
-        (Some(given), _) => given.clone(),
-        (None, Some(ids)) => ids.make(),
-        (None, None) => HeaderValue::from_static("none"),
-    }
+    given.cloned().unwrap_or_else(|| ids.make())
 }
 
 fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
@@ -137,10 +166,11 @@ fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
         let kept = if is_refusal { "no-store" } else { "private, no-cache" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
+    }
     for (name, value) in SECURITY_HEADERS {
-        if !headers.contains_key(&name) {
-            headers.insert(name, value);
-        }
+        headers.insert(name, value);
     }
 }
 
@@ -155,17 +185,28 @@ fn record<B>(response: &ServiceResponse<B>, id: &HeaderValue, took: Duration) {
     if let Some(meter) = meter {
         meter.record(method, status, took);
     }
-    let user_id = auth::known_user(request);
-    let took_us = took.as_micros() as u64;
-    let request_id = id.to_str().unwrap_or("");
-    if request.extensions().contains::<Shed>() {
-        tracing::debug!(request_id, method, route, status, took_us, "request refused");
+    // Only what is logged is worked out.
+    macro_rules! line {
+        ($level:ident, $text:literal) => {
+            tracing::$level!(
+                request_id = id.to_str().unwrap_or(""),
+                user_id = auth::known_user(request),
+                method,
+                route,
+                status,
+                took_us = took.as_micros() as u64,
+                $text
+            )
+        };
+    }
+    if status == 503 && request.extensions().contains::<Shed>() {
+        line!(debug, "request refused");
     } else if status >= 500 {
-        tracing::warn!(request_id, user_id, method, route, status, took_us, "request failed");
+        line!(warn, "request failed");
     } else if matches!(method, "GET" | "HEAD") {
-        tracing::debug!(request_id, user_id, method, route, status, took_us, "request");
+        line!(debug, "request");
     } else {
-        tracing::info!(request_id, user_id, method, route, status, took_us, "request");
+        line!(info, "request");
     }
 }
 
@@ -188,8 +229,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_of_one_process_and_count_on() {
-        let ids = RequestIds::new().unwrap();
+    fn ids_are_of_one_thread_and_count_on() {
+        let prefixes = Prefixes::new().unwrap();
+        let (ids, others) = (prefixes.next(), prefixes.next());
         let mut made: Vec<String> =
             (0..300).map(|_| ids.make().to_str().unwrap().to_owned()).collect();
         let (prefix, first) = made[0].split_once('-').unwrap();
@@ -197,9 +239,10 @@ mod tests {
         assert!(prefix.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_eq!(made[254], format!("{prefix}-ff"));
         assert_eq!(made[255], format!("{prefix}-100"));
+        made.extend((0..300).map(|_| others.make().to_str().unwrap().to_owned()));
         made.sort();
         made.dedup();
-        assert_eq!(made.len(), 300);
+        assert_eq!(made.len(), 600);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What operators ask: alive, able to serve, metrics.
 
+use std::sync::Arc;
+
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -45,7 +47,7 @@ async fn ready(db: web::Data<Db>) -> Result<HttpResponse, ApiError> {
 async fn metrics(
     handle: web::Data<PrometheusHandle>,
     db: web::Data<Db>,
-    admission: web::Data<Admission>,
+    admission: web::Data<Arc<Admission>>,
 ) -> HttpResponse {
     metrics::gauge!("roost_http_in_flight").set(admission.in_flight() as f64);
     let (reading, writing) = db.in_use();

@@ -1,6 +1,6 @@
 //! Rate limits around the API: per address and per account.
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -15,19 +15,20 @@ use crate::limits::{Class, RateLimits, Told, Who};
 /// The headers that every limited answer carries.
 pub const HEADERS: [&str; 3] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
 
-/// The middleware. Login attempts that succeed and requests that end in a 5xx do not count.
+/// Passes a request on when `limits` allow it. Login attempts that succeed and requests that end
+/// in a 5xx do not count.
 ///
 /// # Errors
 /// Passes on what the inner service returns.
-pub async fn enforce<B: MessageBody>(
+pub async fn enforce(
+    limits: Option<&RateLimits>,
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let (Some(limits), Some(class)) = (in_force(request.request()), class_of(&request)) else {
-        return Ok(next.call(request).await?.map_into_left_body());
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let (Some(limits), Some(class)) = (limits, class_of(&request)) else {
+        return next.call(request).await;
     };
-    let limits = limits.clone();
-    let (class, who) = match whose(request.request(), class, &limits).await {
+    let (class, who) = match whose(request.request(), class, limits).await {
         Ok(whose) => whose,
         Err(told) => return Ok(refuse(request, told)),
     };
@@ -43,7 +44,7 @@ pub async fn enforce<B: MessageBody>(
     // What a handler was told leaves less, if it was told anything.
     let inner = response.request().extensions().get::<Told>().copied();
     tell(response.headers_mut(), inner.map_or(told, |inner| inner.min(told)));
-    Ok(response.map_into_left_body())
+    Ok(response)
 }
 
 /// The limits, unless they are off.
@@ -54,10 +55,10 @@ fn in_force(request: &HttpRequest) -> Option<&RateLimits> {
 }
 
 /// Answers with 429.
-fn refuse<B>(request: ServiceRequest, told: Told) -> ServiceResponse<EitherBody<B>> {
+fn refuse(request: ServiceRequest, told: Told) -> ServiceResponse {
     let mut refused = refusal(told).error_response();
     tell(refused.headers_mut(), told);
-    request.into_response(refused).map_into_right_body()
+    request.into_response(refused)
 }
 
 fn refusal(told: Told) -> ApiError {
