@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::auth::LoggedIn;
 use super::reading::Reading;
-use super::routing::{Access, resource};
+use super::routing::{Access, reads, resource};
 use super::window::Params;
 use super::{ApiError, conventions};
 use crate::fanout::{Op, Writer};
@@ -14,11 +14,7 @@ use crate::timeline::TimelineKey;
 
 /// Registers the resource.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(
-        resource("/api/newsfeeds/", Access::Login, "GET, HEAD")
-            .route(web::get().to(list))
-            .route(web::head().to(list)),
-    );
+    cfg.service(resource("/api/newsfeeds/", Access::Login, "GET, HEAD").route(reads().to(list)));
 }
 
 async fn list(

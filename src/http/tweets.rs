@@ -10,7 +10,7 @@ use super::error::NOT_FOUND;
 use super::fields::Fields;
 use super::idempotency;
 use super::reading::Reading;
-use super::routing::{Access, resource};
+use super::routing::{Access, reads, resource};
 use super::window::{Params, path_id};
 use super::{ApiError, comments, conventions, likes};
 use crate::config::Config;
@@ -31,14 +31,12 @@ pub const MOST_PHOTOS: usize = 9;
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(
         resource("/api/tweets/", Access::Public, "GET, HEAD, POST")
-            .route(web::get().to(list))
-            .route(web::head().to(list))
+            .route(reads().to(list))
             .route(web::post().to(create)),
     )
     .service(
         resource("/api/tweets/{id}/", Access::Public, "GET, HEAD, DELETE")
-            .route(web::get().to(detail))
-            .route(web::head().to(detail))
+            .route(reads().to(detail))
             .route(web::delete().to(delete)),
     );
 }

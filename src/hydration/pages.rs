@@ -96,6 +96,7 @@ struct Items {
 }
 
 /// What one reader's page needs besides its tweets, in the order of these.
+#[derive(Default)]
 struct Surroundings {
     /// As JSON.
     authors: Vec<Arc<str>>,
@@ -272,6 +273,10 @@ impl Hydrator {
         cards: &[&TweetCard],
         viewer: Option<i64>,
     ) -> Result<Surroundings, StoreError> {
+        if cards.is_empty() {
+            // What most polls find.
+            return Ok(Surroundings::default());
+        }
         let authors = self.users.authors(cards).await?;
         let liked = match viewer {
             Some(viewer) => {
