@@ -144,7 +144,9 @@ fn at_loads(
         Axis::new("load, % of capacity", Scale::Linear),
         Axis::new("latency, ms", Scale::Log),
     );
-    let mut lines: [(&str, f64, Option<usize>, Vec<(f64, f64)>); 4] = [
+    /// Name, quantile, kind of request (`None`: all), points.
+    type Line = (&'static str, f64, Option<usize>, Vec<(f64, f64)>);
+    let mut lines: [Line; 4] = [
         ("all p50", 0.5, None, vec![]),
         ("all p99", 0.99, None, vec![]),
         ("reads p50", 0.5, Some(0), vec![]),

@@ -6,7 +6,7 @@ use super::pairs;
 use crate::Bench;
 use crate::data::{Data, Setup};
 use crate::figures::{Figure, Goal, Plot, Section};
-use crate::load::{self, Arrivals, Outcome, Request, Shape};
+use crate::load::{self, Arrivals, Outcome, Request, Shape, Traffic};
 use crate::process::{Answer, Process};
 
 /// After everything that was seeded.
@@ -160,7 +160,7 @@ struct Measured {
     cpu_us: f64,
 }
 
-fn measure(process: &Process, shape: Shape, requests: &Vec<Request>) -> anyhow::Result<Measured> {
+fn measure(process: &Process, shape: Shape, requests: &dyn Traffic) -> anyhow::Result<Measured> {
     let before = process.cpu()?;
     let outcome = load::closed(process.address, shape, requests)?.without_failures()?;
     let used = process.cpu()? - before;
@@ -207,7 +207,7 @@ fn compare(
 fn extremes(
     bench: &Bench,
     process: &Process,
-    requests: &Vec<Request>,
+    requests: &dyn Traffic,
     reply: &load::Reply,
     section: &mut Section,
 ) -> anyhow::Result<()> {
