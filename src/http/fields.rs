@@ -185,7 +185,8 @@ impl Fields {
 
     fn from_form(body: &[u8]) -> Result<Fields, ApiError> {
         let pairs = form::pairs(body).ok_or(ApiError::Malformed("Form parse error.".into()))?;
-        let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
+        let owned = |(name, text): form::Pair<'_>| (name.into_owned(), text.into_owned().into());
+        let values = pairs.into_iter().map(owned).collect();
         Ok(Fields { values, files: Vec::new() })
     }
 }

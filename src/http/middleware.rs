@@ -3,7 +3,9 @@
 //!
 //! To actix it is one layer, since each costs an allocation per request. What it needs is looked
 //! up once for each HTTP thread ([`Front`]), and counted there where it can be: what two threads
-//! write to in turn wanders from one processor to the other.
+//! write to in turn wanders from one processor to the other. The future of a request is moved
+//! several times, so what is large in it and rarely needed stands in a box of its own, here and
+//! wherever a page may have to wait for the database.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -133,8 +135,10 @@ pub async fn observe(
         None => {
             let origin = Origin::of_request(id.to_str().unwrap_or("none"));
             // Outermost: a refused request has its id and its line too.
-            let limits = front.limits.as_ref();
-            let inner = async |request| enforce(limits, request, next).await;
+            let inner = async |request| match &front.limits {
+                Some(limits) => Box::pin(enforce(limits, request, next)).await,
+                None => next.call(request).await,
+            };
             let mut response = origin.scope(admit(&front.admission, request, inner)).await?;
             cors::tell(&front.origins, &mut response);
             if front.gzip { compression::pack(response) } else { response }

@@ -159,7 +159,7 @@ async fn update(
     Ok(private().json(view))
 }
 
-fn filter(params: &Params) -> Result<Filter, ApiError> {
+fn filter(params: &Params<'_>) -> Result<Filter, ApiError> {
     match params.get("unread") {
         None | Some("") => Ok(Filter::All),
         Some(text) if text.eq_ignore_ascii_case("true") || text == "1" => Ok(Filter::Unread),

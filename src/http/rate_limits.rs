@@ -21,13 +21,11 @@ pub const HEADERS: [&str; 3] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x
 /// # Errors
 /// Passes on what the inner service returns.
 pub async fn enforce(
-    limits: Option<&RateLimits>,
+    limits: &RateLimits,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
-    let (Some(limits), Some(class)) = (limits, class_of(&request)) else {
-        return next.call(request).await;
-    };
+    let Some(class) = class_of(&request) else { return next.call(request).await };
     let (class, who) = match whose(request.request(), class, limits).await {
         Ok(whose) => whose,
         Err(told) => return Ok(refuse(request, told)),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{ApiError, form};
+use super::ApiError;
+use super::form::{self, Pair};
 use crate::time::Timestamp;
 use crate::timeline::Range;
 
@@ -20,14 +21,14 @@ pub struct PageRequest {
 
 /// Query parameters, decoded; the last of a repeated name counts.
 #[derive(Debug, Default, Clone)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params<'a>(Vec<Pair<'a>>);
 
-impl Params {
+impl<'a> Params<'a> {
     /// Reads a query string.
     ///
     /// # Errors
     /// 400 for one that is not UTF-8 after decoding, or has too many parameters.
-    pub fn parse(query: &str) -> Result<Params, ApiError> {
+    pub fn parse(query: &'a str) -> Result<Params<'a>, ApiError> {
         const MOST: usize = 64;
         if query.is_empty() {
             return Ok(Params::default());
@@ -42,7 +43,7 @@ impl Params {
 
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
     /// A positive 64-bit id.

@@ -106,7 +106,8 @@ impl LikedFlags {
         let cached = self.sets.get(&(viewer, kind)).filter(|known| self.is_current(known));
         let set = match cached {
             Some(known) => known.set,
-            None => self.load(viewer, kind).await?,
+            // Boxed, as it is rare and large.
+            None => Box::pin(self.load(viewer, kind)).await?,
         };
         let mut unknown = Vec::new();
         let known = ids.iter().map(|id| {
@@ -120,7 +121,7 @@ impl LikedFlags {
             let read = self.db.read("likes.liked_among", move |conn| {
                 Ok(likes::liked_among(conn, viewer, kind, &unknown)?)
             });
-            let found: HashSet<i64> = read.await?.into_iter().collect();
+            let found: HashSet<i64> = Box::pin(read).await?.into_iter().collect();
             for (liked, id) in liked.iter_mut().zip(ids) {
                 *liked |= found.contains(id);
             }

@@ -72,6 +72,21 @@ pub struct Page {
     pub(super) marks: Option<(Instant, Marks)>,
 }
 
+/// The empty page.
+impl Default for Page {
+    fn default() -> Page {
+        Page {
+            body: Bytes::from_static(b"{\"has_next_page\":false,\"results\":[]}"),
+            has_next: false,
+            last: None,
+            orphans: Vec::new(),
+            tag: OnceLock::new(),
+            link: OnceLock::new(),
+            marks: None,
+        }
+    }
+}
+
 /// Puts pages together from the caches.
 pub struct Hydrator {
     /// Timelines of this node.
@@ -96,7 +111,6 @@ struct Items {
 }
 
 /// What one reader's page needs besides its tweets, in the order of these.
-#[derive(Default)]
 struct Surroundings {
     /// As JSON.
     authors: Vec<Arc<str>>,
@@ -127,6 +141,10 @@ impl Hydrator {
         let users = self.users.changes();
         let likes = viewer.map(|viewer| self.liked.ticket(viewer, LikeKind::Tweet));
         let Items { living, has_next, orphans, states } = self.living(key, range, size).await?;
+        if living.is_empty() && !has_next {
+            // What most polls find.
+            return Ok(Arc::new(Page { orphans, ..Page::default() }));
+        }
         let cards: Vec<&TweetCard> = living.iter().map(|(_, card)| card.as_ref()).collect();
         let around = self.surroundings(&cards, viewer).await?;
         let mut body = Vec::with_capacity(64 + living.len() * ITEM_BYTES);
@@ -273,10 +291,6 @@ impl Hydrator {
         cards: &[&TweetCard],
         viewer: Option<i64>,
     ) -> Result<Surroundings, StoreError> {
-        if cards.is_empty() {
-            // What most polls find.
-            return Ok(Surroundings::default());
-        }
         let authors = self.users.authors(cards).await?;
         let liked = match viewer {
             Some(viewer) => {

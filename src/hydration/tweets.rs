@@ -162,7 +162,8 @@ impl Tweets {
         }
         if !missing.is_empty() {
             let wanted: Vec<i64> = missing.iter().map(|place| ids[*place]).collect();
-            let loaded = self.load(wanted).await?;
+            // Boxed, as it is rare and large.
+            let loaded = Box::pin(self.load(wanted)).await?;
             for place in missing {
                 cards[place] = loaded.get(&ids[place]).cloned();
             }

@@ -138,7 +138,8 @@ impl Users {
             cards.push(cached.map(|cached| cached.card));
         }
         if !is_complete {
-            self.complete(ids, &mut cards).await?;
+            // Boxed, as it is rare and large.
+            Box::pin(self.complete(ids, &mut cards)).await?;
         }
         Ok(cards)
     }

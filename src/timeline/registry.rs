@@ -130,7 +130,8 @@ impl Timelines {
         let (found, mut from, mut again) = match self.look(key, range, want) {
             Some((found, again)) => (found, LoadedFrom::Memory, again),
             None => {
-                let (found, from) = self.ask(key, range, want, None).await?;
+                // Boxed, as it is rare and large.
+                let (found, from) = Box::pin(self.ask(key, range, want, None)).await?;
                 (found, from, None)
             }
         };
