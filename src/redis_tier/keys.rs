@@ -11,6 +11,8 @@ pub enum ListKind {
     Author,
 }
 
+const LEASE_END: &str = "}:gen";
+
 /// Names a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListKey {
@@ -25,10 +27,23 @@ impl ListKey {
         format!("{}{}", self.kind.family().prefix(), self.user_id)
     }
 
+    /// [`ListKey::name`] and [`ListKey::lease`] into strings that are used again: a delivery
+    /// names many thousands.
+    pub(super) fn write_names(self, name: &mut String, lease: &mut String) {
+        let mut digits = itoa::Buffer::new();
+        name.clear();
+        name.push_str(self.kind.family().prefix());
+        name.push_str(digits.format(self.user_id));
+        lease.clear();
+        lease.push('{');
+        lease.push_str(name);
+        lease.push_str(LEASE_END);
+    }
+
     /// The key of the loader's lease. The braces are a cluster hash tag: this key lives in the
     /// same slot as the list, so that one script may touch both.
     pub(super) fn lease(self) -> String {
-        format!("{{{}}}:gen", self.name())
+        format!("{{{}{LEASE_END}", self.name())
     }
 }
 
@@ -130,6 +145,9 @@ mod tests {
         let key = ListKey { kind: ListKind::Newsfeed, user_id: 42 };
         assert_eq!(key.name(), "user_newsfeeds:42");
         assert_eq!(key.lease(), "{user_newsfeeds:42}:gen");
+        let (mut name, mut lease) = ("left over".to_owned(), "left over".to_owned());
+        key.write_names(&mut name, &mut lease);
+        assert_eq!((name, lease), (key.name(), key.lease()));
     }
 
     #[test]

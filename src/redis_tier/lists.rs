@@ -178,11 +178,16 @@ impl RedisTier {
             let mut pipe = Pipeline::with_capacity(SCRIPTS_PER_CALL);
             for lists in by_slot(call) {
                 let mut cmd = self.shared.scripts.call(Which::Push, lists.len() * 2);
+                let (mut name, mut lease) = (String::new(), String::new());
                 for (key, _) in lists {
-                    cmd.arg(key.name()).arg(key.lease());
+                    key.write_names(&mut name, &mut lease);
+                    cmd.arg(&name).arg(&lease);
                 }
                 cmd.arg(limit).arg(epoch);
-                for (_, entry) in lists {
+                // A delivery says once what it delivers.
+                let is_one_for_all = lists.iter().all(|(_, entry)| *entry == lists[0].1);
+                let entries = if is_one_for_all { &lists[..1] } else { lists };
+                for (_, entry) in entries {
                     cmd.arg(entry.created_at.micros()).arg(entry.tweet_id);
                 }
                 pipe.add_command(cmd);
