@@ -151,7 +151,10 @@ fn unfollow(
     effects.friendships.push((from, to));
     let (removed, rest) = match sweep_rows {
         Some(scan) => newsfeeds::sweep(conn, from, to, at, scan)?,
-        None => (0, None),
+        None => {
+            friendships::remember_reader(conn, to, from)?;
+            (0, None)
+        }
     };
     if removed > 0 {
         effects.changed.push(TimelineKey::Home(from));

@@ -30,7 +30,7 @@ pub(super) fn retract(
     let Some(tweet) = belongings::tombstone(conn, task.tweet_id)? else {
         return Ok(Progress::Done { rows: 0 });
     };
-    let end = friendships::nth_follower(conn, task.author_id, task.progress, share)?
+    let end = friendships::nth_holder(conn, task.author_id, task.progress, share)?
         .filter(|end| *end < task.until_key);
     let readers = newsfeeds::retract(
         conn,

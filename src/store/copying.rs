@@ -11,9 +11,9 @@ use diesel::sql_types::BigInt;
 
 use super::bulk::{self, ROWS_PER_COPY};
 use super::schema::{
-    comments, fanout_tasks, feed_trims, follow_spans, friendships, idempotency_keys, likes,
-    newsfeeds, notification_outbox, notifications, profiles, sessions, timeline_clock,
-    tweet_photos, tweets, users,
+    comments, fanout_tasks, feed_trims, follow_spans, former_followers, friendships,
+    idempotency_keys, likes, newsfeeds, notification_outbox, notifications, profiles, sessions,
+    timeline_clock, tweet_photos, tweets, users,
 };
 use super::{Conn, on};
 
@@ -37,11 +37,12 @@ pub struct Table {
 
 /// Every table with rows that are worth something, those first that others refer to. What is
 /// known of the Redis tier stays behind: it is true of the source only.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 17] = [
     users_rows::TABLE,
     profiles_rows::TABLE,
     sessions_rows::TABLE,
     friendships_rows::TABLE,
+    former_followers_rows::TABLE,
     follow_spans_rows::TABLE,
     tweets_rows::TABLE,
     tweet_photos_rows::TABLE,
@@ -147,6 +148,9 @@ copied!(sessions_rows of sessions by (token_hash), 5 {
 });
 copied!(friendships_rows of friendships by (from_user_id, to_user_id), 3 {
     from_user_id: i64, to_user_id: i64, created_at: i64,
+});
+copied!(former_followers_rows of former_followers by (author_id, reader_id), 2 {
+    author_id: i64, reader_id: i64,
 });
 copied!(follow_spans_rows of follow_spans by (user_id, side, start_at), 5 {
     user_id: i64, side: i16, start_at: i64, added: i64, live: i64,

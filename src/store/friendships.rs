@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::schema::{friendships, profiles};
+use super::schema::{former_followers, friendships, profiles};
 use super::{Conn, follow_spans, on};
 use crate::time::Timestamp;
 
@@ -59,6 +59,15 @@ pub fn unfollow(conn: &mut Conn<'_>, from: i64, to: i64) -> QueryResult<bool> {
     Ok(true)
 }
 
+/// Writes down that `reader` keeps the author's tweets without following any more.
+pub fn remember_reader(conn: &mut Conn<'_>, author: i64, reader: i64) -> QueryResult<()> {
+    on!(conn, |c| diesel::insert_into(former_followers::table)
+        .values((former_followers::author_id.eq(author), former_followers::reader_id.eq(reader)))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}
+
 fn count(conn: &mut Conn<'_>, from: i64, to: i64, change: i64) -> QueryResult<()> {
     on!(conn, |c| diesel::update(profiles::table.filter(profiles::user_id.eq(to)))
         .set(profiles::followers_count.eq(profiles::followers_count + change))
@@ -93,6 +102,27 @@ pub fn nth_follower(
         .offset(step.saturating_sub(1) as i64)
         .first(c)
         .optional())
+}
+
+/// The end of a chunk of a retraction: no more than `step` followers and no more than `step`
+/// former ones who have kept the author's tweets lie between `after` and it. `None` when fewer
+/// are left of either.
+pub fn nth_holder(
+    conn: &mut Conn<'_>,
+    author: i64,
+    after: i64,
+    step: usize,
+) -> QueryResult<Option<i64>> {
+    let follower = nth_follower(conn, author, after, step)?;
+    let former: Option<i64> = on!(conn, |c| former_followers::table
+        .filter(former_followers::author_id.eq(author))
+        .filter(former_followers::reader_id.gt(after))
+        .order(former_followers::reader_id)
+        .select(former_followers::reader_id)
+        .offset(step.saturating_sub(1) as i64)
+        .first(c)
+        .optional())?;
+    Ok(follower.into_iter().chain(former).min())
 }
 
 /// At most `limit` ids of those whom `user` follows, in id order after `after`.

@@ -167,20 +167,42 @@ pub struct Retraction {
     pub up_to: i64,
 }
 
-/// Removes a deleted tweet from a range of followers' feeds and returns whose.
+macro_rules! retract_from {
+    ($readers:literal) => {
+        concat!(
+            "DELETE FROM newsfeeds WHERE user_id IN (",
+            $readers,
+            ") AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id"
+        )
+    };
+}
+
+const RETRACT_FROM_FOLLOWERS: &str = retract_from!(
+    "SELECT from_user_id FROM friendships \
+     WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3"
+);
+
+const RETRACT_FROM_FORMER: &str = retract_from!(
+    "SELECT reader_id FROM former_followers \
+     WHERE author_id = $1 AND reader_id > $2 AND reader_id <= $3"
+);
+
+/// Removes a deleted tweet from the feeds of a range of followers, and of former followers who
+/// have kept the author's tweets, and returns whose.
 pub fn retract(conn: &mut Conn<'_>, step: Retraction) -> QueryResult<Vec<i64>> {
-    let query = diesel::sql_query(
-        "DELETE FROM newsfeeds WHERE user_id IN (\
-             SELECT from_user_id FROM friendships \
-             WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3) \
-         AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id",
-    )
-    .bind::<BigInt, _>(step.author_id)
-    .bind::<BigInt, _>(step.after)
-    .bind::<BigInt, _>(step.up_to)
-    .bind::<BigInt, _>(step.from)
-    .bind::<BigInt, _>(step.until)
-    .bind::<BigInt, _>(step.tweet_id);
+    let mut readers = retract_by(conn, RETRACT_FROM_FOLLOWERS, step)?;
+    readers.extend(retract_by(conn, RETRACT_FROM_FORMER, step)?);
+    Ok(readers)
+}
+
+fn retract_by(conn: &mut Conn<'_>, sql: &str, step: Retraction) -> QueryResult<Vec<i64>> {
+    let query = diesel::sql_query(sql)
+        .bind::<BigInt, _>(step.author_id)
+        .bind::<BigInt, _>(step.after)
+        .bind::<BigInt, _>(step.up_to)
+        .bind::<BigInt, _>(step.from)
+        .bind::<BigInt, _>(step.until)
+        .bind::<BigInt, _>(step.tweet_id);
     let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
     Ok(rows.into_iter().map(|row| row.user_id).collect())
 }

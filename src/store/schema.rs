@@ -41,6 +41,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    former_followers (author_id, reader_id) {
+        author_id -> BigInt,
+        reader_id -> BigInt,
+    }
+}
+
+diesel::table! {
     follow_spans (user_id, side, start_at) {
         user_id -> BigInt,
         side -> SmallInt,
@@ -187,6 +194,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     profiles,
     sessions,
     friendships,
+    former_followers,
     follow_spans,
     tweets,
     tweet_photos,

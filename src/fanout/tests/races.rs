@@ -270,6 +270,25 @@ fn kept_entries_are_not_back_filled_again() {
     });
 }
 
+/// What an unfollow has left in a feed still goes with its tweet.
+#[test]
+fn a_kept_entry_goes_when_its_tweet_is_deleted() {
+    on_both(async |test| {
+        let config = WriterConfig { remove_on_unfollow: false, ..DEFAULTS };
+        let desk = Desk::with(test, config, SMALL, Clock::system());
+        desk.follow(2, AUTHOR).await;
+        desk.follow(3, AUTHOR).await;
+        let (gone, kept) = (desk.post(AUTHOR).await, desk.post(AUTHOR).await);
+        desk.settle().await;
+        desk.unfollow(2, AUTHOR).await;
+        desk.delete(AUTHOR, gone).await;
+        desk.settle().await;
+        for reader in 2..=3 {
+            assert_eq!(desk.feed(reader), [kept], "{} {reader}", test.name);
+        }
+    });
+}
+
 #[test]
 fn only_the_owner_deletes_and_only_once() {
     on_both(async |test| {
