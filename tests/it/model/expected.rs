@@ -26,6 +26,12 @@ impl World {
                 bounds.must.extend(own);
                 continue;
             }
+            if self.keeps(reader, *author) {
+                let kept = tweets.iter().filter(|(_, tweet)| living(tweet)).map(|(id, _)| **id);
+                let (held, other) = kept.partition(|id| self.held.contains(&(reader, *id)));
+                bounds.must.extend::<BTreeSet<i64>>(held);
+                bounds.may.extend::<BTreeSet<i64>>(other);
+            }
             let pair = (reader, *author);
             let (Some(follow), Some(since)) = (self.follows.get(&pair), since.get(&pair)) else {
                 continue;

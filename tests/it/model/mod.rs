@@ -7,7 +7,8 @@
 //! all that is served must be what the model implies ([`expected`]), four ways: warm, with the
 //! lists deleted, with Redis emptied, after a restart ([`verdict`]).
 //!
-//! A run is made of episodes, each with a fresh server and settings of its own. The seed fixes
+//! A run is made of episodes, each with a fresh server and settings of its own, among them
+//! whether an unfollow takes out what the follow brought. The seed fixes
 //! what everybody draws; with one thread it fixes the run. A failed check names the episode's
 //! own seed: `ROOST_TEST_SEED` plays that episode first. `ROOST_TEST_ROUNDS` asks for more
 //! rounds of [`ROUND_OPERATIONS`] operations: 250 of them are 200,000. An optimised server
@@ -95,7 +96,7 @@ fn play(setup: Setup, seed: u64, rounds: usize, figures: &mut Figures) -> usize 
         .collect();
     let users = people.iter().map(|person| person.client.id).collect();
     let stage = Stage {
-        world: Mutex::new(World::of(users)),
+        world: Mutex::new(World::of(users, settings.unfollow_removes)),
         ending: AtomicBool::new(false),
         page_size: settings.page_size,
         list_limit: settings.list_limit,

@@ -99,7 +99,7 @@ impl Person {
         }
         match deed {
             Deed::Follow { .. } => self.view.clear(),
-            Deed::Unfollow { to } => self.view.forget(to),
+            Deed::Unfollow { to } if stage.world().unfollow_removes => self.view.forget(to),
             _ => {}
         }
         Ok(true)
@@ -138,7 +138,7 @@ impl Person {
             world.users.iter().copied().filter(|user| *user != self.me()).collect()
         };
         let to = others[self.dice.random_range(0..others.len())];
-        let is_followed = stage.world().reads(self.me(), to);
+        let is_followed = stage.world().follows(self.me(), to);
         // Mostly what changes something.
         let follow = is_followed == self.dice.random_bool(0.1);
         self.perform(stage, if follow { Deed::Follow { to } } else { Deed::Unfollow { to } })

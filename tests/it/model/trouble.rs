@@ -20,6 +20,8 @@ pub struct Settings {
     pub backfill: usize,
     ttl_s: u64,
     idle_s: u64,
+    /// Whether an unfollow takes the author's tweets out of the feed.
+    pub unfollow_removes: bool,
     /// Whether memory has room for three timelines only.
     is_tight: bool,
 }
@@ -35,6 +37,7 @@ impl Settings {
             backfill: one_of(&[0, 3, 20, 20]),
             ttl_s: one_of(&[1, 604_800]) as u64,
             idle_s: one_of(&[1, 3600]) as u64,
+            unfollow_removes: one_of(&[0, 1, 1, 1]) == 1,
             is_tight: one_of(&[0, 1, 1]) == 1,
         }
     }
@@ -48,7 +51,15 @@ impl Settings {
             .env("ROOST_LIST_TTL_S", &self.ttl_s.to_string())
             .env("ROOST_TIMELINE_IDLE_S", &self.idle_s.to_string())
             .env("ROOST_RESIDENT_ENTRIES", &resident.to_string())
+            .env("ROOST_REMOVE_ON_UNFOLLOW", self.removal())
             .start()
+    }
+}
+
+impl Settings {
+    /// The value of ROOST_REMOVE_ON_UNFOLLOW.
+    pub fn removal(self) -> &'static str {
+        if self.unfollow_removes { "on" } else { "off" }
     }
 }
 

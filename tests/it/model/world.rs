@@ -113,6 +113,12 @@ pub struct World {
     pub comments: BTreeMap<i64, Comment>,
     /// By reader and author.
     pub follows: BTreeMap<(i64, i64), Follow>,
+    /// Whoever has followed whom at any time, by reader and author.
+    pub ever_followed: BTreeSet<(i64, i64)>,
+    /// Whether an unfollow takes the author's tweets out of the feed.
+    pub unfollow_removes: bool,
+    /// By reader and tweet: what feeds held at the last verdict.
+    pub held: BTreeSet<(i64, i64)>,
     /// By user, kind and id.
     pub likes: BTreeSet<(i64, Kind, i64)>,
     doubts: Vec<Doubt>,
@@ -121,8 +127,8 @@ pub struct World {
 
 impl World {
     /// These users, who have done nothing yet.
-    pub fn of(users: Vec<i64>) -> World {
-        World { users, ..World::default() }
+    pub fn of(users: Vec<i64>, unfollow_removes: bool) -> World {
+        World { users, unfollow_removes, ..World::default() }
     }
 
     pub fn tick(&mut self) -> Tick {
@@ -143,9 +149,18 @@ impl World {
         self.chronicle.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Whether `reader` may see tweets of `author`.
+    pub fn follows(&self, reader: i64, author: i64) -> bool {
+        self.follows.contains_key(&(reader, author))
+    }
+
+    /// Whether `reader`'s feed may show tweets of `author`.
     pub fn reads(&self, reader: i64, author: i64) -> bool {
-        reader == author || self.follows.contains_key(&(reader, author))
+        reader == author || self.follows(reader, author) || self.keeps(reader, author)
+    }
+
+    /// Whether what a follow brought stays, though the follow itself may be gone.
+    pub fn keeps(&self, reader: i64, author: i64) -> bool {
+        !self.unfollow_removes && self.ever_followed.contains(&(reader, author))
     }
 
     pub fn likes(&self, user: i64, kind: Kind, id: i64) -> bool {
@@ -284,6 +299,7 @@ impl World {
             Deed::Delete { tweet } => self.end_tweet(*tweet, End::Done { begun, done }),
             Deed::Follow { to } => {
                 self.follows.entry((user, *to)).or_insert(Follow { begun, done });
+                self.ever_followed.insert((user, *to));
             }
             Deed::Unfollow { to } => {
                 self.follows.remove(&(user, *to));
