@@ -108,7 +108,7 @@ impl Parts {
             Some(settings) => RedisTier::start(settings, db.clone(), owner(&bus))?,
             None => RedisTier::disabled_on(owner(&bus)),
         };
-        let media = Arc::new(Media::open(&config.storage)?);
+        let media = Arc::new(Media::open(&config.storage).await?);
         let source = TieredSource::new(EntryStore::new(db.clone()), redis.clone());
         let timelines = Timelines::new(timelines_config(config), Arc::new(source));
         let tweets = Arc::new(Tweets::new(db.clone(), config.tweet_cache));

@@ -9,10 +9,15 @@ use object_store::local::LocalFileSystem;
 
 use crate::config::StorageConfig;
 
+/// Whether photos are kept in a bucket.
+pub(super) fn is_bucket(config: &StorageConfig) -> bool {
+    config.media_url.as_deref().is_some_and(|url| url.starts_with("s3://"))
+}
+
 pub(super) fn open(config: &StorageConfig) -> anyhow::Result<Arc<dyn ObjectStore>> {
     match config.media_url.as_deref().filter(|url| !url.is_empty()) {
         None => folder(&config.data_dir.join("media")),
-        Some(url) if url.starts_with("s3://") => bucket(url),
+        Some(url) if is_bucket(config) => bucket(url),
         Some(url) => folder(&path_of(url)?),
     }
 }
@@ -59,28 +64,51 @@ fn prove_writable(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&probe)
 }
 
+/// A bucket, reached as the environment says (`AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`, ...), which also
+/// overrides what is set here.
 #[cfg(feature = "s3")]
 fn bucket(url: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
     use std::time::Duration;
 
-    use object_store::aws::AmazonS3Builder;
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
     use object_store::prefix::PrefixStore;
-    use object_store::{ClientOptions, RetryConfig};
+    use object_store::{ClientConfigKey, ClientOptions, RetryConfig};
 
     let (bucket, prefix) = split_bucket(url)?;
-    // Shorter than the library's minutes: a client waits.
+    // How long a whole request may take is up to the caller. The library's limit would count the
+    // time that a slow client takes for its photo, too.
     let client = ClientOptions::new()
         .with_connect_timeout(Duration::from_secs(2))
-        .with_timeout(Duration::from_secs(10));
+        .with_read_timeout(Duration::from_secs(10))
+        .with_timeout_disabled();
     let retry = RetryConfig {
         max_retries: 2,
         retry_timeout: Duration::from_secs(10),
         ..RetryConfig::default()
     };
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
+    // One photo is deleted at a time, by the request that every kind of bucket knows.
+    let mut builder = AmazonS3Builder::new()
         .with_client_options(client)
         .with_retry(retry)
+        .with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
+    // Not `vars`, which panics at what is not UTF-8 in the variables of somebody else.
+    for (name, value) in std::env::vars_os() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+            && name.starts_with("AWS_")
+            && let Ok(key) = name.to_ascii_lowercase().parse()
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
+    let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+    if endpoint.starts_with("http://")
+        && builder.get_config_value(&allow_http).is_none_or(|allowed| allowed == "false")
+    {
+        bail!("AWS_ENDPOINT={endpoint} is without TLS: AWS_ALLOW_HTTP=true if that is meant");
+    }
+    let store = builder
+        .with_bucket_name(bucket)
         .build()
         .with_context(|| format!("ROOST_MEDIA_URL={url}"))?;
     Ok(if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
@@ -27,6 +28,9 @@ const RECODE_WAIT: Duration = Duration::from_secs(10);
 /// Longest time for storing or deleting a photo, and until the first byte of one that is read.
 const STORE_LIMIT: Duration = Duration::from_secs(15);
 
+/// Longest time that the start waits for a bucket.
+const TRIAL_LIMIT: Duration = Duration::from_secs(3);
+
 /// Why there is no photo.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -37,7 +41,7 @@ pub enum MediaError {
     #[error("no thread for another photo became free in time")]
     Busy,
     /// The folder or the bucket does not work.
-    #[error("the media store failed: {0}")]
+    #[error("the media store failed: {}", in_one_line(.0))]
     Store(#[source] object_store::Error),
     /// The folder or the bucket does not answer.
     #[error("the media store did not answer in time")]
@@ -60,10 +64,42 @@ impl Media {
     /// Opens the configured folder, making it if missing, or bucket.
     ///
     /// # Errors
-    /// When the location is of no known form, or the folder cannot be made or written to. A
-    /// bucket is not asked: it may be down for a while.
-    pub fn open(config: &StorageConfig) -> anyhow::Result<Media> {
-        Ok(Media::on(location::open(config)?))
+    /// When the location is of no known form, or the folder cannot be made or written to, or the
+    /// bucket refuses to store and delete something. One that does not answer may be down for a
+    /// while: that is a line in the log.
+    pub async fn open(config: &StorageConfig) -> anyhow::Result<Media> {
+        let media = Media::on(location::open(config)?);
+        if location::is_bucket(config) {
+            media.try_out().await?;
+        }
+        Ok(media)
+    }
+
+    /// Better to find out now than at the first photo. The name is no photo's.
+    async fn try_out(&self) -> anyhow::Result<()> {
+        use object_store::Error as E;
+        let probe = Path::from(format!(".probe-{}", std::process::id()));
+        let trial = async {
+            self.store.put(&probe, Bytes::new().into()).await?;
+            self.store.delete(&probe).await
+        };
+        match tokio::time::timeout(TRIAL_LIMIT, trial).await {
+            Ok(Err(
+                error @ (E::NotFound { .. }
+                | E::PermissionDenied { .. }
+                | E::Unauthenticated { .. }),
+            )) => anyhow::bail!(
+                "the bucket of ROOST_MEDIA_URL cannot be used: {}",
+                in_one_line(&error)
+            ),
+            Ok(Err(error)) => {
+                let error = in_one_line(&error);
+                tracing::warn!(error, "the bucket of photos does not work");
+            }
+            Err(_) => tracing::warn!("the bucket of photos does not answer"),
+            Ok(Ok(())) => {}
+        }
+        Ok(())
     }
 
     /// Photos in any store.
@@ -176,6 +212,11 @@ impl Media {
             .record(started.elapsed().as_secs_f64());
         Ok(result?)
     }
+}
+
+/// An error for a line of the log: buckets answer with a page of XML.
+fn in_one_line(error: &object_store::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn in_time<T>(

@@ -42,7 +42,7 @@ async fn content(media: &Media, url: &str) -> Option<Vec<u8>> {
 #[tokio::test]
 async fn a_photo_is_stored_read_and_deleted() {
     let root = tempfile::tempdir().unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     let url = media.store_photo("../../selfie1.png", png()).await.unwrap();
     assert!(url.starts_with("/media/") && url.ends_with("/selfie1.jpg"), "{url}");
     let files = files_under(root.path());
@@ -54,7 +54,7 @@ async fn a_photo_is_stored_read_and_deleted() {
     assert_eq!(head.meta.size, bytes.len() as u64);
 
     // A second handle, as after a restart.
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     assert_eq!(content(&media, &url).await.unwrap(), bytes);
     media.delete(&url).await.unwrap();
     media.delete(&url).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_photo_is_stored_read_and_deleted() {
 #[tokio::test]
 async fn equal_photos_get_different_urls() {
     let root = tempfile::tempdir().unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     let files = [("a.png", png()), ("a.png", png()), ("b.png", png())];
     let urls = media.store_photos(files).await.unwrap();
     assert_ne!(urls[0], urls[1]);
@@ -76,7 +76,7 @@ async fn equal_photos_get_different_urls() {
 #[tokio::test]
 async fn of_several_photos_all_are_stored_or_none() {
     let root = tempfile::tempdir().unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     let files = [("a.png", png()), ("b.png", Bytes::from_static(b"<svg/>"))];
     let error = media.store_photos(files).await.unwrap_err();
     assert!(matches!(error, MediaError::Photo(PhotoError::Invalid)));
@@ -87,7 +87,7 @@ async fn of_several_photos_all_are_stored_or_none() {
 async fn strange_urls_reach_no_file() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("roost.db"), b"secret").unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     for url in ["", "/media/../roost.db", "/media/x/../../roost.db", "/roost.db", "http://x/y"] {
         assert!(media.get(url).await.unwrap().is_none(), "{url}");
         media.delete(url).await.unwrap();
@@ -98,7 +98,7 @@ async fn strange_urls_reach_no_file() {
 #[tokio::test(start_paused = true)]
 async fn a_crowd_of_photos_is_refused_after_a_while() {
     let root = tempfile::tempdir().unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     let all = media.threads.available_permits();
     let _busy = media.threads.acquire_many(u32::try_from(all).unwrap()).await.unwrap();
     let error = media.store_photo("a.png", png()).await.unwrap_err();
@@ -108,7 +108,7 @@ async fn a_crowd_of_photos_is_refused_after_a_while() {
 #[tokio::test]
 async fn a_folder_that_does_not_work_is_an_error_not_an_absence() {
     let root = tempfile::tempdir().unwrap();
-    let media = Media::open(&config(root.path(), None)).unwrap();
+    let media = Media::open(&config(root.path(), None)).await.unwrap();
     let random = "0123456789abcdef0123456789abcdef";
     // Reading through a link to itself fails, also for root.
     std::os::unix::fs::symlink(random, root.path().join("media").join(random)).unwrap();
