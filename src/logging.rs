@@ -11,6 +11,10 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::LogFormat;
 
+/// Longest time that the stop waits for the collector to take the last traces.
+#[cfg(feature = "otel")]
+const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Keeps the export of traces alive; sends what is left when dropped.
 #[derive(Debug, Default)]
 pub struct Export {
@@ -60,6 +64,11 @@ fn traces(otlp: Option<&str>) -> anyhow::Result<(Traces, Export)> {
     use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 
     let Some(endpoint) = otlp else { return Ok((None, Export::default())) };
+    anyhow::ensure!(
+        endpoint.starts_with("http://"),
+        "{endpoint:?} is no address of a collector such as http://127.0.0.1:4318, without TLS \
+         (setting ROOST_OTLP_ENDPOINT)"
+    );
     let exporter = SpanExporter::builder()
         .with_http()
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
@@ -69,7 +78,11 @@ fn traces(otlp: Option<&str>) -> anyhow::Result<(Traces, Export)> {
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name("roost").build())
         .build();
-    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("roost"));
+    // Where in the source a span begins is the same for all of a kind.
+    let spans = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_threads(false)
+        .with_tracer(provider.tracer("roost"));
     // Own spans only: those of libraries would drown them.
     let layer = spans.with_filter(Targets::new().with_target("roost", tracing::Level::INFO));
     Ok((Some(layer.boxed()), Export { provider: Some(provider) }))
@@ -79,7 +92,7 @@ fn traces(otlp: Option<&str>) -> anyhow::Result<(Traces, Export)> {
 impl Drop for Export {
     fn drop(&mut self) {
         if let Some(provider) = &self.provider
-            && let Err(error) = provider.shutdown()
+            && let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT)
         {
             tracing::warn!(%error, "the last traces were not sent");
         }

@@ -31,7 +31,7 @@ impl Origin {
             request_id: Some(id.into()),
             others: 0,
             #[cfg(feature = "otel")]
-            span: Some(tracing::info_span!("request", request_id = id)),
+            span: Some(spans::of_request(id)),
         }
     }
 
@@ -68,15 +68,73 @@ impl Origin {
     }
 
     /// Does the blocking `work` of the call `name` to the database for this origin.
-    pub fn call<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
+    pub fn call<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         #[cfg(feature = "otel")]
-        let _entered = {
-            let parent = self.span.as_ref().and_then(tracing::Span::id);
-            tracing::info_span!(parent: parent, "database", query = name).entered()
-        };
+        if let Some(request) = &self.span {
+            return spans::of_call(request, name, work);
+        }
         #[cfg(not(feature = "otel"))]
         let _ = name;
         work()
+    }
+}
+
+/// What is exported of a request and of the calls to the database that are made for it. What the
+/// service does by itself is not: it would be most of what a quiet service sends.
+#[cfg(feature = "otel")]
+pub mod spans {
+    use opentelemetry::trace::TraceContextExt as _;
+    use tracing::field::Empty;
+    use tracing::{Span, info_span};
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+    pub(super) fn of_request(id: &str) -> Span {
+        info_span!(
+            "request",
+            request_id = id,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = Empty,
+            http.route = Empty,
+            http.response.status_code = Empty,
+        )
+    }
+
+    /// Tells the span of the request at hand how the request has ended.
+    pub fn end_request(method: &str, route: &str, status: u16) {
+        let span = Span::current();
+        // A field would come too late for the name: the span has begun.
+        span.context().span().update_name(format!("{method} {route}"));
+        span.record("http.request.method", method);
+        span.record("http.route", route);
+        // Of what is unsigned it would make a text.
+        span.record("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    pub(super) fn of_call<T, E>(
+        request: &Span,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let span = info_span!(
+            parent: request,
+            "database",
+            otel.kind = "client",
+            otel.name = name,
+            otel.status_code = Empty,
+        );
+        let result = span.in_scope(work);
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        result
     }
 }
 

@@ -139,7 +139,10 @@ pub async fn observe(
                 Some(limits) => Box::pin(enforce(limits, request, next)).await,
                 None => next.call(request).await,
             };
-            let mut response = origin.scope(admit(&front.admission, request, inner)).await?;
+            let handled = admit(&front.admission, request, inner);
+            #[cfg(feature = "otel")]
+            let handled = traced(handled);
+            let mut response = origin.scope(handled).await?;
             cors::tell(&front.origins, &mut response);
             if front.gzip { compression::pack(response) } else { response }
         }
@@ -151,6 +154,19 @@ pub async fn observe(
     }
     record(&response, &id, started.elapsed());
     response.headers_mut().insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+/// Lets the exported trace say what was asked for and how it ended.
+#[cfg(feature = "otel")]
+async fn traced(
+    handled: impl Future<Output = Result<ServiceResponse, Error>>,
+) -> Result<ServiceResponse, Error> {
+    let response = handled.await?;
+    let request = response.request();
+    let route = request.app_data::<Meter>().map_or("unknown", Meter::route);
+    let status = response.status().as_u16();
+    crate::origin::spans::end_request(method_label(request.method()), route, status);
     Ok(response)
 }
 
