@@ -1,12 +1,15 @@
 //! Every setting: a flag and an environment variable, with its default and unit.
 
-use std::fmt;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+pub use values::{Length, LogFormat, Switch};
+use values::{parse_positive, parse_testing};
 
 use crate::store::DbConfig;
 
@@ -49,10 +52,9 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub page_size: u32,
 
-    /// Entries cached per timeline, in memory and in Redis
-    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub list_limit: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub feeds: FeedConfig,
 
     /// How long a cached list lives in Redis, in seconds
     #[arg(long, env = "ROOST_LIST_TTL_S", default_value_t = 604_800, value_name = "SECONDS",
@@ -87,10 +89,6 @@ pub struct Config {
     #[arg(long, env = "ROOST_BACKFILL", default_value_t = 20, value_name = "TWEETS",
           value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub backfill: u32,
-
-    /// Whether the followee's tweets leave the feed on unfollow
-    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
-    pub remove_on_unfollow: Switch,
 
     /// How long finished fan-out tasks are kept, in seconds
     #[arg(long, env = "ROOST_KEEP_TASKS_S", default_value_t = 86_400, value_name = "SECONDS",
@@ -177,7 +175,7 @@ impl Config {
     /// # Errors
     /// When settings contradict each other; the text names them.
     pub fn check(&self) -> anyhow::Result<()> {
-        let list_limit = u64::from(self.list_limit);
+        let list_limit = u64::from(self.feeds.list_limit);
         // What is cached of a feed must be there in the database.
         anyhow::ensure!(
             self.retention().is_none_or(|keep| keep >= list_limit),
@@ -185,6 +183,19 @@ impl Config {
         );
         Ok(())
     }
+}
+
+/// What belongs in a feed; shared with the commands that look at feeds.
+#[derive(Debug, Clone, Args)]
+pub struct FeedConfig {
+    /// Entries cached per timeline, in memory and in Redis
+    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub list_limit: u32,
+
+    /// Whether the followee's tweets leave the feed on unfollow
+    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
+    pub remove_on_unfollow: Switch,
 }
 
 /// Where data lives; shared by every command.
@@ -252,88 +263,5 @@ impl StorageConfig {
     /// The Redis URL, if the tier is configured.
     pub fn redis(&self) -> Option<&str> {
         self.redis_url.as_deref().filter(|url| !url.is_empty())
-    }
-}
-
-/// `on` or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// Enabled.
-    On,
-    /// Disabled.
-    Off,
-}
-
-impl Switch {
-    /// Whether the switch is on.
-    pub fn is_on(self) -> bool {
-        self == Switch::On
-    }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// An inclusive range of lengths, written `MIN..MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Length {
-    /// Shortest.
-    pub min: usize,
-    /// Longest.
-    pub max: usize,
-}
-
-impl FromStr for Length {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let form = || format!("{text:?} is not of the form MIN..MAX, such as 3..20");
-        let (min, max) = text.split_once("..").ok_or_else(form)?;
-        let min: usize = min.trim().parse().map_err(|_| form())?;
-        let max: usize = max.trim().parse().map_err(|_| form())?;
-        if min == 0 || min > max || max > 10_000 {
-            return Err(format!("{text:?}: 1 <= MIN <= MAX <= 10000 must hold"));
-        }
-        Ok(Length { min, max })
-    }
-}
-
-impl fmt::Display for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.min, self.max)
-    }
-}
-
-fn parse_positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number above 0".into()),
-        Ok(number) => Ok(number),
-    }
-}
-
-fn parse_testing(text: &str) -> Result<bool, String> {
-    match text {
-        "1" => Ok(true),
-        "" | "0" => Ok(false),
-        _ => Err("only 1 or 0".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_read_and_refused() {
-        assert_eq!("6..20".parse(), Ok(Length { min: 6, max: 20 }));
-        for bad in ["", "6", "6..", "..6", "9..3", "0..3", "a..b", "1..10001", "6-20"] {
-            assert!(bad.parse::<Length>().is_err(), "{bad}");
-        }
     }
 }

@@ -128,7 +128,7 @@ impl Parts {
             bus: bus.clone(),
             redis: redis.clone(),
             media: media.clone(),
-            list_limit: config.list_limit as usize,
+            list_limit: config.feeds.list_limit as usize,
         });
         let teller = CountTeller { tweets: tweets.clone(), notifications: notifications.clone() };
         // Before anything is cached or written.
@@ -141,7 +141,7 @@ impl Parts {
             clock.clone(),
             WriterConfig {
                 backfill: config.backfill,
-                remove_on_unfollow: config.remove_on_unfollow.is_on(),
+                remove_on_unfollow: config.feeds.remove_on_unfollow.is_on(),
                 retention: config.retention(),
             },
             redis.clone(),
@@ -246,7 +246,7 @@ fn owner(bus: &Bus) -> Owner {
 
 fn timelines_config(config: &Config) -> TimelinesConfig {
     TimelinesConfig {
-        list_limit: config.list_limit as usize,
+        list_limit: config.feeds.list_limit as usize,
         resident_entries: config.resident_entries,
         idle: Duration::from_secs(config.timeline_idle_s),
     }

@@ -4,7 +4,7 @@ pub mod redis;
 
 use std::collections::HashMap;
 
-use crate::config::{StorageConfig, Switch};
+use crate::config::{FeedConfig, StorageConfig};
 use crate::store::audit::{self, Check, Finding};
 use crate::store::repair::{self, IdRange, Table};
 use crate::store::tasks::TaskKind;
@@ -28,14 +28,8 @@ pub struct Args {
     #[arg(long, default_value_t = 100, value_name = "LINES")]
     limit: usize,
 
-    /// As for the service: off when those who unfollow keep what is in their feed
-    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
-    remove_on_unfollow: Switch,
-
-    /// As for the service: entries cached per timeline in Redis
-    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    list_limit: u32,
+    #[command(flatten)]
+    feeds: FeedConfig,
 
     #[command(flatten)]
     storage: StorageConfig,
@@ -49,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<Status> {
     let db = super::open_existing(&args.storage)?;
     // First: a Redis that does not answer is known before the long part.
     let redis = Redis::connect(&args.storage)?;
-    let report = database(&db, args.remove_on_unfollow.is_on(), args.limit)?;
+    let report = database(&db, args.feeds.remove_on_unfollow.is_on(), args.limit)?;
     let mut wrong = report.total();
     for line in unfinished(&db)? {
         println!("note: {line}");
@@ -58,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<Status> {
         println!("{total} x {}", title(check));
     }
     if let Some(Redis { runtime, tier }) = &redis {
-        let limit = args.list_limit as usize;
+        let limit = args.feeds.list_limit as usize;
         let compared = redis::compare(&db, tier, limit, args.limit, &redis::LOOKS_AFTER);
         let found = runtime.block_on(compared)?;
         println!("note: {} keys in Redis, {} lists void", found.keys, found.void);

@@ -10,7 +10,7 @@ use anyhow::Context;
 use self::verdict::Verdict;
 use super::Status;
 use super::redis::Redis;
-use crate::config::{StorageConfig, Switch};
+use crate::config::{FeedConfig, StorageConfig};
 use crate::redis_tier::{Found, ListKey, ListKind};
 use crate::store::explain::{self, Facts, TaskFacts};
 use crate::store::{Db, cache_state};
@@ -31,14 +31,8 @@ pub struct Args {
     #[arg(long, env = "ROOST_METRICS_LISTEN", value_name = "ADDR:PORT")]
     node: Option<SocketAddr>,
 
-    /// As for the service: off when those who unfollow keep what is in their feed
-    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
-    remove_on_unfollow: Switch,
-
-    /// As for the service: entries cached per timeline in Redis
-    #[arg(long, env = "ROOST_LIST_LIMIT", default_value_t = 1000, value_name = "ENTRIES",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    list_limit: u32,
+    #[command(flatten)]
+    feeds: FeedConfig,
 
     #[command(flatten)]
     storage: StorageConfig,
@@ -56,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<Status> {
         .with_context(|| format!("there is no user {}", args.user))?;
     let facts = db.read_blocking(|conn| Ok(explain::facts(conn, reader, args.tweet)?))?;
     println!("Tweet {} in the feed of {name} ({reader})", args.tweet);
-    let verdict = verdict::judge(&facts, args.remove_on_unfollow.is_on());
+    let verdict = verdict::judge(&facts, args.feeds.remove_on_unfollow.is_on());
     println!("{}: {}", if verdict.is_there { "It is there" } else { "It is not there" }, verdict);
     println!();
     tiers(args, &db, &facts);
@@ -81,7 +75,10 @@ fn in_redis(args: &Args, db: &Db, facts: &Facts) -> String {
         let Some(Redis { runtime, tier }) = Redis::connect(&args.storage)? else { return Ok(None) };
         let epoch = db.read_blocking(|conn| Ok(cache_state::epoch(conn)?))?;
         let key = ListKey { kind: ListKind::Newsfeed, user_id: facts.reader };
-        Ok(Some((runtime.block_on(tier.inspect(key, epoch, args.list_limit as usize))?, epoch)))
+        Ok(Some((
+            runtime.block_on(tier.inspect(key, epoch, args.feeds.list_limit as usize))?,
+            epoch,
+        )))
     };
     match look() {
         Ok(None) => "not configured".to_owned(),

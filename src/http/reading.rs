@@ -22,7 +22,7 @@ pub struct Reading {
 impl Reading {
     /// Under the settings of `config`.
     pub fn new(config: &Config, hydrator: Arc<Hydrator>, writer: Writer) -> Reading {
-        let (page_size, list_limit) = (config.page_size as usize, config.list_limit as usize);
+        let (page_size, list_limit) = (config.page_size as usize, config.feeds.list_limit as usize);
         Reading { hydrator, writer, page_size, list_limit }
     }
 }

@@ -62,7 +62,7 @@ fn newer(config: &Config) -> String {
     format!(
         "Only what is strictly newer. Alone: all of it in one answer, up to {} entries; if more \
          are newer, has_next_page is true.",
-        config.list_limit
+        config.feeds.list_limit
     )
 }
 
