@@ -5,97 +5,49 @@ use clap::Args;
 use super::bucket::Limit;
 use super::class::{Class, Who};
 
-/// How much one account or address may do. Every limit is a flag and a variable of the form
-/// `COUNT/SECONDS`: so many at once, and as many again evenly over so many seconds.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Rate limits")]
-pub struct Settings {
+/// One line for each limit: its field, flag, variable and default.
+macro_rules! settings {
+    ($(#[$($doc:tt)*] $field:ident: $flag:tt $variable:tt $default:tt,)+) => {
+        /// How much one account or address may do. Every limit is a flag and a variable of the
+        /// form `COUNT/SECONDS`: so many at once, and as many again evenly over so many seconds.
+        #[derive(Debug, Clone, Args)]
+        #[command(next_help_heading = "Rate limits")]
+        pub struct Settings {
+            $(
+                #[$($doc)*]
+                #[arg(long = $flag, env = $variable, default_value = $default,
+                      value_name = "COUNT/SECONDS")]
+                pub $field: Limit,
+            )+
+
+            /// One address may post, follow, like, write and read as much as so many accounts
+            #[arg(long = "limit-address-accounts", env = "ROOST_LIMIT_ADDRESS_ACCOUNTS",
+                  default_value_t = 20, value_name = "ACCOUNTS",
+                  value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+            pub address_accounts: u32,
+        }
+    };
+}
+
+settings! {
     /// New accounts per address, as COUNT/SECONDS
-    #[arg(
-        long = "limit-sign-up",
-        env = "ROOST_LIMIT_SIGN_UP",
-        default_value = "60/1800",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub sign_up: Limit,
-
+    sign_up: "limit-sign-up" "ROOST_LIMIT_SIGN_UP" "60/1800",
     /// Failed logins per address (password, token, HTTP Basic), as COUNT/SECONDS
-    #[arg(
-        long = "limit-login",
-        env = "ROOST_LIMIT_LOGIN",
-        default_value = "10/300",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub login: Limit,
-
+    login: "limit-login" "ROOST_LIMIT_LOGIN" "10/300",
     /// Failed logins per user name, from wherever, as COUNT/SECONDS
-    #[arg(
-        long = "limit-login-account",
-        env = "ROOST_LIMIT_LOGIN_ACCOUNT",
-        default_value = "25/3600",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub login_account: Limit,
-
+    login_account: "limit-login-account" "ROOST_LIMIT_LOGIN_ACCOUNT" "25/3600",
     /// Tweets posted and deleted per account, as COUNT/SECONDS
-    #[arg(
-        long = "limit-post",
-        env = "ROOST_LIMIT_POST",
-        default_value = "300/10800",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub post: Limit,
-
+    post: "limit-post" "ROOST_LIMIT_POST" "300/10800",
     /// Follows and unfollows per account, as COUNT/SECONDS
-    #[arg(
-        long = "limit-follow",
-        env = "ROOST_LIMIT_FOLLOW",
-        default_value = "400/86400",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub follow: Limit,
-
+    follow: "limit-follow" "ROOST_LIMIT_FOLLOW" "400/86400",
     /// Likes and likes taken back per account, as COUNT/SECONDS
-    #[arg(
-        long = "limit-like",
-        env = "ROOST_LIMIT_LIKE",
-        default_value = "1000/3600",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub like: Limit,
-
+    like: "limit-like" "ROOST_LIMIT_LIKE" "1000/3600",
     /// Comments and all other writes per account, as COUNT/SECONDS
-    #[arg(
-        long = "limit-write",
-        env = "ROOST_LIMIT_WRITE",
-        default_value = "1000/3600",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub write: Limit,
-
+    write: "limit-write" "ROOST_LIMIT_WRITE" "1000/3600",
     /// Reads per account, as COUNT/SECONDS
-    #[arg(
-        long = "limit-read",
-        env = "ROOST_LIMIT_READ",
-        default_value = "1500/300",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub read: Limit,
-
+    read: "limit-read" "ROOST_LIMIT_READ" "1500/300",
     /// Reads without a login per address, as COUNT/SECONDS
-    #[arg(
-        long = "limit-read-anonymous",
-        env = "ROOST_LIMIT_READ_ANONYMOUS",
-        default_value = "1500/300",
-        value_name = "COUNT/SECONDS"
-    )]
-    pub read_anonymous: Limit,
-
-    /// One address may post, follow, like, write and read as much as so many accounts
-    #[arg(long = "limit-address-accounts", env = "ROOST_LIMIT_ADDRESS_ACCOUNTS",
-          default_value_t = 20, value_name = "ACCOUNTS",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub address_accounts: u32,
+    read_anonymous: "limit-read-anonymous" "ROOST_LIMIT_READ_ANONYMOUS" "1500/300",
 }
 
 impl Settings {
