@@ -112,12 +112,15 @@ pub struct LikeRow {
 pub const ROWS_PER_COPY: usize = 20_000;
 
 /// SQLite's binds per statement, less a margin (32,766 are allowed).
-const BINDS: usize = 30_000;
+pub(super) const BINDS: usize = 30_000;
 
+/// A function that inserts any number of rows: by COPY on Postgres, in as few statements as the
+/// binds allow on SQLite.
 macro_rules! insert_rows {
-    ($(#[$doc:meta])* $name:ident, $row:ty, $table:ident, $columns:literal) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident, $row:ty, $table:ident, $columns:literal) => {
         $(#[$doc])*
-        pub fn $name(conn: &mut Conn<'_>, rows: &[$row]) -> QueryResult<()> {
+        $vis fn $name(conn: &mut Conn<'_>, rows: &[$row]) -> QueryResult<()> {
+            use $crate::store::bulk::{BINDS, ROWS_PER_COPY};
             match conn {
                 Conn::Pg(c) => {
                     for chunk in rows.chunks(ROWS_PER_COPY) {
@@ -134,30 +137,31 @@ macro_rules! insert_rows {
         }
     };
 }
+pub(super) use insert_rows;
 
 insert_rows!(
     /// Inserts accounts.
-    insert_users, UserRow, users, 5
+    pub fn insert_users, UserRow, users, 5
 );
 insert_rows!(
     /// Inserts profiles.
-    insert_profiles, ProfileRow, profiles, 5
+    pub fn insert_profiles, ProfileRow, profiles, 5
 );
 insert_rows!(
     /// Inserts friendships. Their counts and spans are the caller's business.
-    insert_friendships, FriendshipRow, friendships, 3
+    pub fn insert_friendships, FriendshipRow, friendships, 3
 );
 insert_rows!(
     /// Inserts tweets. Feed entries come from [`deliver`].
-    insert_tweets, TweetRow, tweets, 7
+    pub fn insert_tweets, TweetRow, tweets, 7
 );
 insert_rows!(
     /// Inserts comments.
-    insert_comments, CommentRow, comments, 6
+    pub fn insert_comments, CommentRow, comments, 6
 );
 insert_rows!(
     /// Inserts likes.
-    insert_likes, LikeRow, likes, 4
+    pub fn insert_likes, LikeRow, likes, 4
 );
 
 /// Whether nobody has signed up here yet.

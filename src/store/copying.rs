@@ -9,16 +9,13 @@ use diesel::prelude::*;
 #[cfg(test)]
 use diesel::sql_types::BigInt;
 
-use super::bulk::{self, ROWS_PER_COPY};
+use super::bulk::{self, ROWS_PER_COPY, insert_rows};
 use super::schema::{
     comments, fanout_tasks, feed_trims, follow_spans, former_followers, friendships,
     idempotency_keys, likes, newsfeeds, notification_outbox, notifications, profiles, sessions,
     timeline_clock, tweet_photos, tweets, users,
 };
 use super::{Conn, on};
-
-/// Binds of one statement on SQLite, less a margin (32,766 are allowed).
-const BINDS: usize = 30_000;
 
 /// Copies every row of one table.
 pub type CopyTable =
@@ -117,20 +114,7 @@ macro_rules! copied {
                 }
             }
 
-            fn insert(conn: &mut Conn<'_>, rows: &[Row]) -> QueryResult<()> {
-                match conn {
-                    Conn::Pg(c) if !rows.is_empty() => {
-                        diesel::copy_from($table::table).from_insertable(rows).execute(&mut **c)?;
-                    }
-                    Conn::Pg(_) => {}
-                    Conn::Sqlite(c) => {
-                        for chunk in rows.chunks(BINDS / $columns) {
-                            diesel::insert_into($table::table).values(chunk).execute(&mut **c)?;
-                        }
-                    }
-                }
-                Ok(())
-            }
+            insert_rows!(fn insert, Row, $table, $columns);
         }
     };
 }
