@@ -2,6 +2,7 @@
 
 mod draw;
 mod plan;
+mod relations;
 mod texts;
 
 use anyhow::{Context, anyhow, bail, ensure};

@@ -7,27 +7,14 @@
 //! In memory: 12 bytes per follow, 8 per like, comment and tweet, 12 per user.
 
 use super::Sizes;
-use super::draw::{Draw, Pair, pair, unpair};
+use super::draw::{Draw, Pair, unpair};
+use super::relations::{self, purpose};
 use super::texts;
 use crate::store::bulk::{CommentRow, FriendshipRow, LikeRow, ProfileRow, TweetRow, UserRow};
 use crate::time::Timestamp;
 
 const SECOND: i64 = 1_000_000;
 const WINDOW: i64 = 30 * 86_400 * SECOND;
-
-/// One stream of draws per purpose.
-mod purpose {
-    pub(super) const FOLLOWS: u64 = 1;
-    pub(super) const FOLLOW_TIMES: u64 = 2;
-    pub(super) const AUTHORS: u64 = 3;
-    pub(super) const COMMENTS: u64 = 4;
-    pub(super) const TWEET_LIKES: u64 = 5;
-    pub(super) const COMMENT_LIKES: u64 = 6;
-    pub(super) const NICKNAMES: u64 = 7;
-    pub(super) const TWEET_TEXTS: u64 = 8;
-    pub(super) const COMMENT_TEXTS: u64 = 9;
-    pub(super) const LIKE_TIMES: u64 = 10;
-}
 
 const LIKED_TWEET: i16 = 1;
 const LIKED_COMMENT: i16 = 2;
@@ -57,16 +44,17 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(seed: u64, end: Timestamp, sizes: &Sizes) -> Plan {
         let users = sizes.users;
-        let follows = draw_follows(seed, users, sizes.follows);
+        let follows = relations::follows(seed, users, sizes.follows);
         let followers = tally(users as usize, follows.iter().map(|pair| unpair(*pair).1));
-        let (authors, early) = draw_authors(seed, sizes, &followers);
+        let (authors, early) = relations::authors(seed, sizes, &followers);
         let delivered = authors.iter().skip(early);
         let feed_entries = authors.len() as u64
             + delivered.map(|author| u64::from(followers[*author as usize])).sum::<u64>();
         let tweets = authors.len() as u32;
-        let comments = draw_comments(seed, users, tweets, sizes.comments(tweets));
+        let comments = relations::comments(seed, users, tweets, sizes.comments(tweets));
         let (tweet_likes, comment_likes) = sizes.likes(tweets, comments.len() as u32);
-        let likes = |purpose, objects, count| draw_likes(seed, purpose, users, objects, count);
+        let likes =
+            |purpose, objects, count| relations::likes(seed, purpose, users, objects, count);
         Plan {
             seed,
             end: end.micros(),
@@ -220,77 +208,6 @@ impl Plan {
     fn commented_at(&self, tweet: u32, place: i64) -> Timestamp {
         after(self.tweeted_at(tweet as usize), (place + 1) * 60 * SECOND)
     }
-}
-
-fn draw_follows(seed: u64, users: u32, count: usize) -> Vec<Pair> {
-    let all = (0..users).flat_map(move |from| {
-        (0..users).filter(move |to| *to != from).map(move |to| pair(from, to))
-    });
-    Draw::new(seed, purpose::FOLLOWS).distinct(
-        count,
-        |draw| {
-            let (from, to) = (draw.below(users), draw.rank(users));
-            (from != to).then_some(pair(from, to))
-        },
-        all,
-    )
-}
-
-/// Authors of the tweets, oldest first, and how many of the oldest come before the graph: those
-/// whose delivery would go beyond the wanted number of feed entries.
-fn draw_authors(seed: u64, sizes: &Sizes, followers: &[u32]) -> (Vec<u32>, usize) {
-    let mut draw = Draw::new(seed, purpose::AUTHORS);
-    let mut newest_first = Vec::new();
-    let mut left = sizes.feed_entries;
-    let mut delivered = 0;
-    let mut open = true;
-    loop {
-        let enough = match sizes.tweets {
-            Some(tweets) => newest_first.len() >= tweets as usize,
-            None => !open,
-        };
-        if enough || newest_first.len() >= super::MOST as usize {
-            break;
-        }
-        let author = draw.below(sizes.users);
-        // With a fixed number of tweets, each author's own entry is set aside beforehand.
-        let own = u64::from(sizes.tweets.is_none());
-        let cost = u64::from(followers[author as usize]) + own;
-        open = open && left.is_none_or(|left| cost <= left);
-        if open {
-            left = left.map(|left| left - cost);
-            delivered += 1;
-        } else if sizes.tweets.is_none() {
-            break;
-        }
-        newest_first.push(author);
-    }
-    newest_first.reverse();
-    let early = newest_first.len() - delivered;
-    (newest_first, early)
-}
-
-/// Later tweets draw more comments.
-fn draw_comments(seed: u64, users: u32, tweets: u32, count: usize) -> Vec<Pair> {
-    let mut draw = Draw::new(seed, purpose::COMMENTS);
-    let mut comments: Vec<Pair> = (0..count)
-        .map(|_| {
-            let tweet = tweets - 1 - draw.rank(tweets);
-            pair(tweet, draw.below(users))
-        })
-        .collect();
-    comments.sort_unstable();
-    comments
-}
-
-/// Later objects draw more likes.
-fn draw_likes(seed: u64, purpose: u64, users: u32, objects: u32, count: usize) -> Vec<Pair> {
-    let all = (0..users).flat_map(move |user| (0..objects).map(move |object| pair(user, object)));
-    Draw::new(seed, purpose).distinct(
-        count,
-        |draw| Some(pair(draw.below(users), objects - 1 - draw.rank(objects))),
-        all,
-    )
 }
 
 fn tally(size: usize, indices: impl Iterator<Item = u32>) -> Vec<u32> {
