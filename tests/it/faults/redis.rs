@@ -47,25 +47,35 @@ fn assert_nobody_noticed(report: &Report) {
     assert!(slow < READ_WITHIN, "the slowest hundredth of the feeds: {slow:?}");
 }
 
-/// Breaks Redis under load, keeps it broken for a while, mends it, and looks at the end.
-fn outlives(break_it: impl FnOnce(&mut App), mend_it: impl FnOnce(&mut App)) {
+/// Lets something happen to Redis under load. In the end Redis is up, and then nobody has noticed
+/// and nothing is lost or wrong.
+#[track_caller]
+fn under_load(happens: impl FnOnce(&mut App, &Pulse)) {
     let (mut app, people) = start();
-    let lasting = effort::lasting(Duration::from_millis(700), Duration::from_secs(30));
     let report = load::during(&people, |pulse| {
-        break_it(&mut app);
-        wait_until(&app, false);
-        let broken = Instant::now();
-        pulse.wait_for(30, 30);
-        thread::sleep(lasting.saturating_sub(broken.elapsed()));
-        pulse.wait_for(30, 30);
-        assert!(!is_up(&app), "nothing was broken");
-        mend_it(&mut app);
+        happens(&mut app, pulse);
         wait_until_up(&app);
         pulse.wait_for(30, 30);
     });
     assert_nobody_noticed(&report);
     report.assert_kept(&app);
     load::assert_sound(&mut app, &people);
+}
+
+/// Breaks Redis, keeps it broken for a while, and mends it.
+#[track_caller]
+fn outlives(break_it: impl FnOnce(&mut App), mend_it: impl FnOnce(&mut App)) {
+    let lasting = effort::lasting(Duration::from_millis(700), Duration::from_secs(30));
+    under_load(|app, pulse| {
+        break_it(app);
+        wait_until(app, false);
+        let broken = Instant::now();
+        pulse.wait_for(30, 30);
+        thread::sleep(lasting.saturating_sub(broken.elapsed()));
+        pulse.wait_for(30, 30);
+        assert!(!is_up(app), "nothing was broken");
+        mend_it(app);
+    });
 }
 
 #[test]
@@ -97,8 +107,7 @@ fn made_a_replica_that_takes_no_writes() {
 
 #[test]
 fn loading_an_old_snapshot_from_disk() {
-    let (mut app, people) = start();
-    let report = load::during(&people, |pulse| {
+    under_load(|app, pulse| {
         // What comes back is older than the truth, and takes its time to come back.
         app.redis_server().save_with_ballast(2_000);
         pulse.wait_for(30, 30);
@@ -107,13 +116,8 @@ fn loading_an_old_snapshot_from_disk() {
         app.redis_server().start_loading(Duration::from_millis(1));
         assert!(app.redis_server().is_loading(), "nothing to see");
         pulse.wait_for(30, 30);
-        assert!(!is_up(&app) || !app.redis_server().is_loading(), "used while it was loading");
-        wait_until_up(&app);
-        pulse.wait_for(30, 30);
+        assert!(!is_up(app) || !app.redis_server().is_loading(), "used while it was loading");
     });
-    assert_nobody_noticed(&report);
-    report.assert_kept(&app);
-    load::assert_sound(&mut app, &people);
 }
 
 #[test]
@@ -135,20 +139,15 @@ fn behind_a_network_that_resets_everything() {
 }
 
 /// Faults that the tier gets over by itself, perhaps without going down.
+#[track_caller]
 fn shrugs_off(fault: impl Fn(&mut App, &Pulse)) {
-    let (mut app, people) = start();
-    let report = load::during(&people, |pulse| {
+    under_load(|app, pulse| {
         for _ in 0..effort::rounds(5) {
-            fault(&mut app, pulse);
+            fault(app, pulse);
             pulse.wait_for(20, 20);
         }
         app.redis_link().restore();
-        wait_until_up(&app);
-        pulse.wait_for(30, 30);
     });
-    assert_nobody_noticed(&report);
-    report.assert_kept(&app);
-    load::assert_sound(&mut app, &people);
 }
 
 #[test]

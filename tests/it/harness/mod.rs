@@ -65,23 +65,8 @@ impl Given for App {
 /// compiler see as they are; one that is not listed is dead code, which clippy refuses.
 macro_rules! on_every_setup {
     ($($story:ident),+ $(,)?) => { $(
-        mod $story {
-            use crate::harness::{Given, Setup};
-
-            #[test]
-            fn sqlite() {
-                super::$story(Given::given(Setup::Sqlite));
-            }
-
-            #[test]
-            fn postgres() {
-                super::$story(Given::given(Setup::Postgres));
-            }
-
-            #[test]
-            fn postgres_redis() {
-                super::$story(Given::given(Setup::PostgresRedis));
-            }
+        $crate::harness::on_setups! {
+            $story: sqlite on Sqlite, postgres on Postgres, postgres_redis on PostgresRedis
         }
     )+ };
 }
@@ -90,19 +75,25 @@ pub(crate) use on_every_setup;
 /// The same for what only PostgreSQL can suffer: `name::postgres` and `name::postgres_redis`.
 macro_rules! on_postgres {
     ($($story:ident),+ $(,)?) => { $(
-        mod $story {
-            use crate::harness::{Given, Setup};
-
-            #[test]
-            fn postgres() {
-                super::$story(Given::given(Setup::Postgres));
-            }
-
-            #[test]
-            fn postgres_redis() {
-                super::$story(Given::given(Setup::PostgresRedis));
-            }
+        $crate::harness::on_setups! {
+            $story: postgres on Postgres, postgres_redis on PostgresRedis
         }
     )+ };
 }
 pub(crate) use on_postgres;
+
+/// One story as a test for each of these set-ups.
+macro_rules! on_setups {
+    ($story:ident: $($name:ident on $setup:ident),+) => {
+        mod $story {
+            use $crate::harness::{Given, Setup};
+            $(
+                #[test]
+                fn $name() {
+                    super::$story(Given::given(Setup::$setup));
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_setups;
