@@ -48,6 +48,23 @@ export function idempotencyKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+let described;
+
+/** The description of the API, asked for once: it is long. */
+function description() {
+  described ??= send("GET", "/api/schema/").catch((error) => {
+    described = undefined;
+    throw error;
+  });
+  return described;
+}
+
+/** The length of a text that an operation takes, which is a setting of the service. */
+async function longest(path, field) {
+  const { content } = (await description()).paths[path].post.requestBody;
+  return content["application/json"].schema.properties[field].maxLength;
+}
+
 const once = (key) => ({ "Idempotency-Key": key });
 const target = (kind, id) => ({ content_type: kind, object_id: id });
 
@@ -61,6 +78,7 @@ export const api = {
   tweetsOf: (userId, cursors, signal) =>
     send("GET", "/api/tweets/", { query: { user_id: userId, ...cursors }, signal }),
   tweet: (id) => send("GET", "/api/tweets/" + id + "/"),
+  longestTweet: () => longest("/api/tweets/", "content"),
   post: (form, key) => send("POST", "/api/tweets/", { body: form, headers: once(key) }),
   remove: (id) => send("DELETE", "/api/tweets/" + id + "/"),
 

@@ -2,8 +2,7 @@
 import { api, idempotencyKey } from "./api.js";
 import { busy, el, hidden, icon, tell } from "./dom.js";
 
-// The service's defaults. The API has the last word; these spare a round trip.
-const LONGEST = 255;
+// The API has the last word; these spare a round trip.
 const MOST_PHOTOS = 9;
 const LARGEST_PHOTO = 10 * 1024 * 1024;
 
@@ -11,6 +10,7 @@ const LARGEST_PHOTO = 10 * 1024 * 1024;
 export function composer(posted) {
   let files = [];
   let key = idempotencyKey();
+  let longest = Infinity;
   const count = el("span", { className: "count" });
   const text = el("textarea", {
     id: "compose", name: "content", rows: 3, placeholder: "What has happened?",
@@ -26,7 +26,7 @@ export function composer(posted) {
 
   const measure = () => {
     const length = Array.from(text.value.trim()).length;
-    const left = LONGEST - length;
+    const left = longest - length;
     count.textContent = left < 60 ? left + " left" : "";
     count.classList.toggle("over", left < 0);
     button.disabled = length === 0 || left < 0;
@@ -73,6 +73,12 @@ export function composer(posted) {
   };
 
   text.addEventListener("input", changed);
+  text.addEventListener("focus", async () => {
+    try {
+      longest = await api.longestTweet();
+      measure();
+    } catch { /* Then only the API knows. */ }
+  });
   text.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });

@@ -6,6 +6,7 @@ use crate::harness::{App, Client, PASSWORD, Setup, id, json, photo};
 in_both_windows! {
     a_first_evening_on_roost,
     it_looks_right_in_the_dark,
+    it_counts_down_to_the_services_own_limit,
 }
 
 /// Tweets shown on the page.
@@ -205,6 +206,14 @@ fn leave(browser: &Browser, app: &App) {
     is_quiet(browser);
 }
 
+fn log_in(browser: &Browser, app: &App) {
+    browser.go(&format!("{}/", app.base_url()));
+    browser.type_into("#entry-username", "ann");
+    browser.type_into("#entry-password", PASSWORD);
+    browser.click(".entry .button");
+    browser.find("#compose");
+}
+
 fn a_first_evening_on_roost(size: Size) {
     let app = App::on(Setup::Sqlite).start();
     let bob = bob(&app);
@@ -228,14 +237,25 @@ fn it_looks_right_in_the_dark(size: Size) {
     ann.follow(&bob);
     ann.like("tweet", ann.feed_ids()[0]);
     let browser = Browser::start(size, true);
-    browser.go(&format!("{}/", app.base_url()));
-    browser.type_into("#entry-username", "ann");
-    browser.type_into("#entry-password", PASSWORD);
-    browser.click(".entry .button");
+    log_in(&browser, &app);
     browser.wait_for("document.querySelectorAll('.feed .tweet').length === 20");
     browser.wait_for("matchMedia('(prefers-color-scheme: dark)').matches");
     browser.picture("12-dark");
     browser.value("scrollTo(0, document.body.scrollHeight)");
     browser.picture("13-dark-photos");
+    is_quiet(&browser);
+}
+
+fn it_counts_down_to_the_services_own_limit(size: Size) {
+    let app = App::on(Setup::Sqlite).env("ROOST_TWEET_LENGTH", "1..20").start();
+    app.sign_up("ann");
+    let browser = Browser::start(size, false);
+    log_in(&browser, &app);
+    browser.type_into("#compose", "fifteen letters");
+    browser.wait_for("document.querySelector('#compose-count').textContent === '5 left'");
+    browser.type_into("#compose", " and more");
+    browser.wait_for("document.querySelector('.compose .button').disabled");
+    browser.find("#compose-count.over");
+    browser.picture("14-too-long");
     is_quiet(&browser);
 }
