@@ -49,6 +49,8 @@ pub(super) enum Way {
     Transaction,
     /// All of it as one prepared statement (PostgreSQL).
     Statement,
+    /// BEGIN, three prepared statements, COMMIT, by clients that share one connection (SQLite).
+    OneConnection,
 }
 
 /// Likes for `time`, after a fifth of it to warm up.
@@ -63,10 +65,10 @@ pub(super) fn run(
     way: Way,
 ) -> anyhow::Result<Seen> {
     let writers =
-        (0..clients).map(|_| Writer::connect(data)).collect::<anyhow::Result<Vec<_>>>()?;
-    let shared = match &data.postgres {
-        Some(_) => None,
-        None => Some(Mutex::new(sqlite(data)?)),
+        (0..clients).map(|_| Writer::connect(data, way)).collect::<anyhow::Result<Vec<_>>>()?;
+    let shared = match way {
+        Way::OneConnection => Some(Mutex::new(sqlite(data)?)),
+        Way::Transaction | Way::Statement => None,
     };
     let begin = Instant::now() + time / 5;
     let end = begin + time;
@@ -89,13 +91,21 @@ pub(super) fn run(
     Ok(Seen { likes: latency.len(), took: time, latency, batches })
 }
 
-/// A client; on SQLite without a connection of its own.
-struct Writer(Option<PgConnection>);
+/// A client.
+enum Writer {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+    /// Without a connection of its own.
+    Sharing,
+}
 
 impl Writer {
-    fn connect(data: &Data) -> anyhow::Result<Writer> {
-        let connect = |url: &String| PgConnection::establish(url);
-        Ok(Writer(data.postgres.as_ref().map(connect).transpose()?))
+    fn connect(data: &Data, way: Way) -> anyhow::Result<Writer> {
+        Ok(match &data.postgres {
+            _ if way == Way::OneConnection => Writer::Sharing,
+            Some(url) => Writer::Postgres(PgConnection::establish(url)?),
+            None => Writer::Sqlite(sqlite(data)?),
+        })
     }
 
     fn work(
@@ -111,17 +121,22 @@ impl Writer {
             let asked = Instant::now();
             let like = likes.next();
             let created_at = micros()?;
-            match (&mut self.0, shared) {
-                (Some(own), _) if way == Way::Statement => {
+            match (&mut self, shared) {
+                (Writer::Postgres(own), _) if way == Way::Statement => {
                     let added = Everything { like, created_at }.execute(own)?;
                     ensure!(added == 1, "{added} rows in the outbox");
                 }
-                (Some(own), _) => own.transaction(|c| on_postgres(c, like, created_at))?,
-                (None, Some(shared)) => {
+                (Writer::Postgres(own), _) => {
+                    own.transaction(|c| on_postgres(c, like, created_at))?
+                }
+                (Writer::Sqlite(own), _) => {
+                    own.immediate_transaction(|c| on_sqlite(c, like, created_at))?;
+                }
+                (Writer::Sharing, Some(shared)) => {
                     let mut writer = shared.lock().map_err(|_| anyhow!("a client panicked"))?;
                     writer.immediate_transaction(|c| on_sqlite(c, like, created_at))?;
                 }
-                (None, None) => return Err(anyhow!("no connection")),
+                (Writer::Sharing, None) => return Err(anyhow!("no connection")),
             }
             let now = Instant::now();
             if now >= end {
@@ -230,9 +245,10 @@ fn sqlite(data: &Data) -> anyhow::Result<SqliteConnection> {
     let file = data.file();
     let file = file.to_str().ok_or_else(|| anyhow!("the path is not UTF-8"))?;
     let mut connection = SqliteConnection::establish(file)?;
-    // As the service has it.
+    // As the service has it, but for the time that a client waits for the file's lock: of many
+    // that poll for it some wait long.
     connection.batch_execute(
-        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+        "PRAGMA busy_timeout = 60000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY",
     )?;
     Ok(connection)
