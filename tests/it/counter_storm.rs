@@ -42,7 +42,8 @@ fn mode_13_a_kill_in_the_storm_loses_nothing_acknowledged(mut app: App) {
         world.add(("tweet", tweet), 0);
         world.add(("comment", comment), tweet);
     }
-    for _ in 0..effort::rounds(2) {
+    let (kills, mut promises) = (effort::rounds(2), 0);
+    for _ in 0..kills {
         world.acknowledged.store(0, Ordering::Relaxed);
         world.over.store(false, Ordering::Relaxed);
         thread::scope(|scope| {
@@ -64,7 +65,9 @@ fn mode_13_a_kill_in_the_storm_loses_nothing_acknowledged(mut app: App) {
         compare(&app, &world, &mut members);
         app.assert_counts_match_rows();
         app.assert_check_passes();
+        promises += world.acknowledged.load(Ordering::Relaxed);
     }
+    println!("{:?}: {kills} kills, {promises} acknowledged writes", app.setup);
 }
 
 /// Until PostgreSQL has seen that a killed server is gone, a commit that it had asked for may

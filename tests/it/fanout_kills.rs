@@ -91,7 +91,7 @@ fn assert_reader_has_all(app: &App, reader: &Client, acknowledged: &[i64]) {
 fn a_kill_in_the_middle_of_a_fan_out_loses_and_repeats_nothing(mut app: App) {
     let (authors, reader) = cast(&app);
     let mut dice = StdRng::seed_from_u64(effort::seed("a kill in the middle of a fan-out"));
-    let (mut last, mut resumed, mut times) = (0, 0, Vec::new());
+    let (mut last, mut resumed, mut promises, mut times) = (0, 0, 0, Vec::new());
     for _ in 0..effort::rounds(2) {
         let acknowledged = post_until(&authors, || {
             // Half a second for the long run: about as long as the deliveries take.
@@ -104,12 +104,13 @@ fn a_kill_in_the_middle_of_a_fan_out_loses_and_repeats_nothing(mut app: App) {
         times.push(followers::wait_until_delivered(&app, COMPLETE_WITHIN));
         last = followers::assert_delivered_once(&app, last);
         assert_reader_has_all(&app, &reader, &acknowledged);
+        promises += acknowledged.len();
         followers::forget_feeds(&app);
     }
     times.sort_unstable();
     println!(
-        "{:?}: {} rounds, {resumed} with deliveries under way; complete after the restart: \
-         median {:?}, longest {:?}",
+        "{:?}: {} kills, {resumed} with deliveries under way, {promises} acknowledged writes; \
+         complete after the restart: median {:?}, longest {:?}",
         app.setup,
         times.len(),
         times[times.len() / 2],

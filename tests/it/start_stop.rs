@@ -118,7 +118,8 @@ fn a_kill_under_load_loses_nothing_acknowledged(mut app: App) {
     }
     let target = id(&reader.tweet("comment on this"));
     let mut dice = StdRng::seed_from_u64(effort::seed("a kill under load"));
-    for _ in 0..effort::rounds(1) {
+    let (kills, mut promises) = (effort::rounds(1), 0);
+    for _ in 0..kills {
         let acknowledged = Load::default().run(&writers, target, || {
             // Anywhere between two writes.
             thread::sleep(Duration::from_micros(dice.random_range(0..50_000)));
@@ -129,7 +130,9 @@ fn a_kill_under_load_loses_nothing_acknowledged(mut app: App) {
         assert_nothing_is_lost(&app, &reader, &writers, &acknowledged);
         let count = reader.tweet_page(target)["comments_count"].as_i64().unwrap();
         assert_eq!(count, app.sql("SELECT count(*) AS n FROM comments"));
+        promises += acknowledged.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
     }
+    println!("{:?}: {kills} kills, {promises} acknowledged writes", app.setup);
 }
 
 fn assert_nothing_is_lost(
