@@ -36,6 +36,11 @@ const METRICS: &[Metric] = &[
         "Requests that are worked on, bodies under way left out.",
     ),
     metric("roost_http_shed_total", Counter, "Requests refused because too many were in flight."),
+    metric(
+        "roost_http_cut_off_total",
+        Counter,
+        "Connections ended because of a slow_head or an unread_body.",
+    ),
     metric("roost_rate_limited_total", Counter, "Requests refused by a rate limit, by class."),
     metric("roost_streams_open", Gauge, "Open event streams."),
     // Timelines

@@ -36,8 +36,10 @@ pub enum ApiError {
     IdempotencyConflict,
     /// A body or file beyond its limit.
     TooLarge(Cow<'static, str>),
-    /// A body that did not arrive in time.
+    /// A head or a body that did not arrive in time.
     TooSlow,
+    /// A request line and headers beyond their limit.
+    HeadTooLarge,
     /// A body of a type that is not understood.
     UnsupportedMediaType(String),
     /// Over a rate limit; seconds until it is worth trying again.
@@ -94,7 +96,12 @@ impl ApiError {
             E::TooSlow => (
                 S::REQUEST_TIMEOUT,
                 "request_timeout",
-                "The request body did not arrive in time.".into(),
+                "The request did not arrive in time.".into(),
+            ),
+            E::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                "The request line and headers are too large.".into(),
             ),
             E::UnsupportedMediaType(kind) => (
                 S::UNSUPPORTED_MEDIA_TYPE,
@@ -137,7 +144,7 @@ impl ApiError {
 }
 
 /// Every code word of the table.
-pub const CODES: [&str; 15] = [
+pub const CODES: [&str; 17] = [
     "invalid",
     "missing_parameter",
     "malformed",
@@ -149,6 +156,8 @@ pub const CODES: [&str; 15] = [
     "method_not_allowed",
     "idempotency_conflict",
     "too_large",
+    "request_timeout",
+    "head_too_large",
     "unsupported_media_type",
     "throttled",
     "unavailable",
@@ -269,6 +278,8 @@ mod tests {
             ApiError::MethodNotAllowed(String::new()),
             ApiError::IdempotencyConflict,
             ApiError::TooLarge("".into()),
+            ApiError::TooSlow,
+            ApiError::HeadTooLarge,
             ApiError::UnsupportedMediaType(String::new()),
             ApiError::TooManyRequests { retry_after: 1 },
             ApiError::Unavailable { retry_after: 1 },

@@ -23,6 +23,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 
 use super::admission::{Admission, Shed, admit};
+use super::connection::Visit;
 use super::cors::Origins;
 use super::meters::Meter;
 use super::proxies::TrustedProxies;
@@ -99,7 +100,7 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    fn make(&self) -> HeaderValue {
+    pub(super) fn make(&self) -> HeaderValue {
         let number = self.next.replace(self.next.get() + 1);
         let digits = hex(number);
         let zeros = (number.leading_zeros() as usize / 4).min(15);
@@ -124,10 +125,12 @@ fn hex(number: u64) -> [u8; 16] {
 /// Passes on what the inner service returns.
 pub async fn observe(
     front: Rc<Front>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
     let started = Instant::now();
+    let visit = Visit::begin(&mut request);
+    visit.wait().await;
     let id = request_id(&front.ids, &request);
     let tls = proxies::is_tls(request.request(), &front.proxies);
     let mut response = match cors::preflight(&request) {
@@ -148,12 +151,12 @@ pub async fn observe(
         }
     };
     let status = response.status();
-    set_missing(response.headers_mut(), status);
+    dress(response.headers_mut(), &id, status);
     if tls {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
     }
     record(&response, &id, started.elapsed());
-    response.headers_mut().insert(REQUEST_ID, id);
+    visit.end(&mut response).await;
     Ok(response)
 }
 
@@ -179,7 +182,9 @@ fn request_id(ids: &RequestIds, request: &ServiceRequest) -> HeaderValue {
     given.cloned().unwrap_or_else(|| ids.make())
 }
 
-fn set_missing(headers: &mut HeaderMap, status: StatusCode) {
+/// Gives an answer its id, and the headers of every answer that it does not have.
+pub(super) fn dress(headers: &mut HeaderMap, id: &HeaderValue, status: StatusCode) {
+    headers.insert(REQUEST_ID, id.clone());
     if !headers.contains_key(header::CACHE_CONTROL) && !status.is_redirection() {
         // A refusal may be over a moment later. What says nothing else may be somebody's own.
         let is_refusal = status.is_client_error() || status.is_server_error();

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod auth;
 pub mod comments;
 pub mod compression;
+pub mod connection;
 pub mod conventions;
 pub mod cors;
 pub mod csrf;

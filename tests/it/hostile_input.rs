@@ -1,7 +1,7 @@
 //! Bodies, headers and paths that no honest client sends: refused in words, never a 500,
 //! and the server goes on for everybody else.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::harness::{App, Client, Reply, json, on_every_setup};
 
@@ -14,6 +14,8 @@ on_every_setup! {
     malformed_multipart_is_refused,
     odd_paths_and_queries_are_answered,
     odd_requests_are_answered,
+    what_is_not_http_is_refused_in_the_same_shape,
+    a_body_that_breaks_off_gets_one_answer,
     odd_numbers_in_json_are_refused,
     requests_in_one_packet_are_answered_in_order,
     no_tunnel_is_opened,
@@ -223,6 +225,60 @@ fn odd_requests_are_answered(app: App) {
         b"GET /api/tweets?user_id=1 HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     );
     assert!(!reply.header("location").unwrap().contains("evil.example"), "an open redirect");
+    assert_nothing_happened(&app, &ann);
+}
+
+/// Refused below the application, where there are neither routes nor users.
+fn what_is_not_http_is_refused_in_the_same_shape(app: App) {
+    let ann = app.sign_up("ann");
+    let host = "Host: localhost\r\n";
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let long = "a".repeat(200_000);
+    let bodies = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+    let json_type = "Content-Type: application/json\r\n";
+    let cases = [
+        (400, "malformed", "GARBAGE\r\n\r\n".to_owned()),
+        (400, "malformed", format!("GET / HTTP/3.7\r\n{host}\r\n")),
+        (400, "malformed", format!("G@T\u{7} / HTTP/1.1\r\n{host}\r\n")),
+        (400, "malformed", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        (400, "malformed", format!("GET / HTTP/1.1\r\n{host}{host}\r\n")),
+        (400, "malformed", format!("GET / HTTP/1.1\r\n{host}no colon\r\n\r\n")),
+        (400, "malformed", format!("GET /{} HTTP/1.1\r\n{host}\r\n", &long[..70_000])),
+        (400, "malformed", format!("POST {TWEETS} HTTP/1.1\r\n{host}{json_type}{bodies}\r\n")),
+        (431, "head_too_large", format!("GET / HTTP/1.1\r\n{host}{many}\r\n")),
+        (431, "head_too_large", format!("GET / HTTP/1.1\r\n{host}X-Long: {long}\r\n\r\n")),
+    ];
+    for (status, code, request) in &cases {
+        let reply = app.anonymous().raw(request.as_bytes()).checked();
+        assert_eq!(reply.status, *status, "{request:.60}: {}", reply.describe());
+        assert_eq!(reply.header("connection"), Some("close"), "{request:.60}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{request:.60}");
+        assert!(reply.header("date").is_some(), "{request:.60}");
+        assert_eq!(reply.json()["code"], *code, "{request:.60}");
+    }
+    // Also after a request that was one.
+    let good = ann.head_of("GET /healthz", &[]);
+    let answers = ann.raw_bytes(format!("{good}GARBAGE\r\n\r\n").as_bytes());
+    let text = String::from_utf8(answers).unwrap();
+    let statuses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "400"], "{text}");
+    assert_nothing_happened(&app, &ann);
+}
+
+fn a_body_that_breaks_off_gets_one_answer(app: App) {
+    let ann = app.sign_up("ann");
+    let json_type = "Content-Type: application/json";
+    let head = ann.head_of(&format!("POST {TWEETS}"), &[json_type, "Transfer-Encoding: chunked"]);
+    for rest in ["no size\r\n", "5\r\nab", "3\r\n{}}}}}}\r\n", "ffffffffffffffffff\r\n{"] {
+        let mut stream = ann.connect();
+        stream.write_all(format!("{head}{rest}").as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let text = String::from_utf8(answer).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 "), "{rest:?}: {text}");
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{rest:?}: {text}");
+    }
     assert_nothing_happened(&app, &ann);
 }
 

@@ -6,9 +6,11 @@
 //! the faults as long as they are written there; the everyday run only shortens the waits.
 //! Ends of the process itself are in `start_stop`.
 
+mod bombs;
 mod clients;
 mod clock;
 mod database;
 mod disk;
 mod overload;
 mod redis;
+mod slow;

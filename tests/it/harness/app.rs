@@ -291,9 +291,18 @@ impl App {
 
     /// The server's resident memory, in KiB (Linux).
     pub fn memory_kib(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    /// The most resident memory that the server has ever had, in KiB (Linux).
+    pub fn peak_memory_kib(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    fn memory_of(&self, what: &str) -> u64 {
         let id = self.process.as_ref().expect("a running process").id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of it");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

@@ -1,6 +1,6 @@
 //! Pictures made on the spot, honest and otherwise.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -43,6 +43,41 @@ pub fn png_claiming(width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
+/// A PNG of the costliest sort, 16 bits in four channels, all of one colour: some hundred
+/// kilobytes, and 128 MiB of pixels at 4096 x 4096.
+pub fn deep_png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let colour = image::Rgba([60_000, 9_000, 18_000, 30_000]);
+    let image = DynamicImage::ImageRgba16(image::ImageBuffer::from_pixel(width, height, colour));
+    image.write_to(&mut bytes, ImageFormat::Png).expect("encode a picture");
+    bytes.into_inner()
+}
+
+/// A small PNG with a colour profile that unpacks to so many bytes of nothing.
+pub fn png_with_packed_profile(length: usize) -> Vec<u8> {
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let nothing = [0; 64 * 1024];
+    for start in (0..length).step_by(nothing.len()) {
+        packed.write_all(&nothing[..nothing.len().min(length - start)]).expect("compress");
+    }
+    let profile = [b"p\0\0".to_vec(), packed.finish().expect("compress")].concat();
+    let mut bytes = png();
+    bytes.splice(33..33, chunk(*b"iCCP", &profile));
+    bytes
+}
+
+/// An animation of so many small frames.
+pub fn gif_of_frames(number: usize) -> Vec<u8> {
+    let mut bytes = picture(ImageFormat::Gif);
+    // Between the head (13 bytes, and a colour table if bit 7 says so) and the trailer.
+    let table = if bytes[10] & 0x80 == 0 { 0 } else { 3 << ((bytes[10] & 7) + 1) };
+    let frame = bytes[13 + table..bytes.len() - 1].to_vec();
+    assert_eq!(bytes.pop(), Some(0x3B));
+    (1..number).for_each(|_| bytes.extend_from_slice(&frame));
+    bytes.push(0x3B);
+    bytes
+}
+
 /// A JPEG that carries `secret` in an EXIF block, as phones put positions there.
 pub fn jpeg_with_exif(secret: &str) -> Vec<u8> {
     let mut bytes = picture(ImageFormat::Jpeg);
@@ -74,6 +109,11 @@ fn pictures_are_what_they_claim_to_be() {
     };
     assert_eq!(size(&png_claiming(50_000, 50_000)), (50_000, 50_000));
     assert!(image::load_from_memory(&png_of_length(5000)).is_ok());
+    assert_eq!(image::load_from_memory(&deep_png(9, 7)).unwrap().color().bits_per_pixel(), 64);
+    assert!(image::load_from_memory(&png_with_packed_profile(100_000)).is_ok());
+    let gif = gif_of_frames(50);
+    let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(&gif)).unwrap();
+    assert_eq!(image::AnimationDecoder::into_frames(decoder).count(), 50);
     let jpeg = jpeg_with_exif("secret");
     assert!(image::load_from_memory(&jpeg).is_ok());
     assert!(jpeg.windows(6).any(|window| window == b"secret"));

@@ -23,9 +23,7 @@ impl Client {
     /// As [`Client::raw`]; everything that came back, which may be several answers.
     #[track_caller]
     pub fn raw_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let address = self.base.read().unwrap().replace("http://", "");
-        let mut stream = TcpStream::connect(address).expect("connect");
-        stream.set_read_timeout(Some(ANSWER_WITHIN)).expect("set a time limit");
+        let mut stream = self.connect();
         stream.write_all(bytes).expect("send");
         let mut answer = Vec::new();
         // A server that refuses early may reset the connection after its answer.
@@ -33,6 +31,26 @@ impl Client {
             assert!(!answer.is_empty(), "no answer: {error}");
         }
         answer
+    }
+
+    /// A connection on which nothing has been said yet.
+    #[track_caller]
+    pub fn connect(&self) -> TcpStream {
+        let address = self.base.read().unwrap().replace("http://", "");
+        let stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).expect("set a time limit");
+        stream
+    }
+
+    /// The head of a request with the jar's cookies, for a connection that is kept.
+    pub fn head_of(&self, request_line: &str, headers: &[&str]) -> String {
+        let cookies = self.cookie_header();
+        let mut head = format!("{request_line} HTTP/1.1\r\nHost: localhost\r\n");
+        if !cookies.is_empty() {
+            head += &format!("Cookie: {cookies}\r\n");
+        }
+        headers.iter().for_each(|line| head += &format!("{line}\r\n"));
+        head + "\r\n"
     }
 
     /// Sends a GET over a connection with the smallest buffers there are, reads the status, which
@@ -77,7 +95,7 @@ impl Client {
 
 /// Takes an HTTP/1.1 answer apart.
 #[track_caller]
-fn parse(answer: &[u8]) -> Reply {
+pub fn parse(answer: &[u8]) -> Reply {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
     let head = String::from_utf8(answer[..end].to_vec()).expect("a head in UTF-8");
