@@ -270,6 +270,7 @@ fn requests_whose_answers_nobody_takes(setup: Setup) {
     });
     let grown = app.peak_memory_kib().saturating_sub(before);
     println!("{} MiB more at the worst moment", grown >> 10);
-    assert!(grown < 96 << 10, "{grown} KiB for {} connections", each * requests.len());
+    // 15 MiB each, after 2 s as after 30 s: what the requests of one full buffer are answered with.
+    assert!(grown < 320 << 10, "{grown} KiB for {} connections", each * requests.len());
     people[0].post(TWEETS, json!({"content": "still here"})).expect(201);
 }
