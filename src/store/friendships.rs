@@ -87,9 +87,8 @@ pub fn since(conn: &mut Conn<'_>, from: i64, to: i64) -> QueryResult<Option<Time
         .optional())
 }
 
-/// The id of the `step`-th follower after `after`, in id order: the end of a chunk of a
-/// fan-out. `None` when fewer are left.
-pub fn nth_follower(
+/// The id of the `step`-th follower after `after`, in id order. `None` when fewer are left.
+fn nth_follower(
     conn: &mut Conn<'_>,
     author: i64,
     after: i64,
