@@ -2,9 +2,7 @@
 
 import concurrent.futures
 import http.server
-import signal
 import socket
-import sys
 import threading
 import time
 
@@ -14,14 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from roost import Roost, until
+from roost import Roost, tell, until
 
-STARTED = time.monotonic()
 TWEETS = "/api/tweets/"
-
-
-def tell(text):
-    print(f"{time.monotonic() - STARTED:6.1f} s  {text}", flush=True)
 
 
 class Collector:
@@ -168,8 +161,7 @@ def without_a_collector_all_goes_on(roost, bob, what, url):
 
 def main():
     collector = Collector()
-    roost = Roost({"ROOST_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"})
-    try:
+    with Roost({"ROOST_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}) as roost:
         assert not roost.launch(ROOST_OTLP_ENDPOINT="https://127.0.0.1:1")
         until(5, "the error", lambda: roost.logged("ROOST_OTLP_ENDPOINT"))
         assert roost.launch(), roost.log
@@ -187,12 +179,6 @@ def main():
             without_a_collector_all_goes_on(roost, bob, "no collector", nobody)
             silence.listen(64)
             without_a_collector_all_goes_on(roost, bob, "a silent collector", nobody)
-    except BaseException:
-        print("\n".join(roost.log[-40:]), file=sys.stderr)
-        raise
-    finally:
-        if roost.process and roost.process.poll() is None:
-            roost.end(signal.SIGKILL)
     tell("all is well")
 
 

@@ -14,17 +14,12 @@ import tempfile
 import threading
 import time
 
-from roost import Roost, until
+from roost import STARTED, Roost, tell, until
 
-STARTED = time.monotonic()
 TWEETS = "/api/tweets/"
 READERS, WRITERS, LISTENERS = 4, 2, 2
 # What a client does between two requests: a steady load, not as much as possible.
 PAUSE = 0.01
-
-
-def tell(text):
-    print(f"{time.monotonic() - STARTED:6.1f} s  {text}", flush=True)
 
 
 def free_port():

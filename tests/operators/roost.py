@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +15,7 @@ import urllib.request
 import zlib
 
 PASSWORD = "correct horse"
+STARTED = time.monotonic()
 
 
 def png(width=8, height=6, transparent=False, noise=False):
@@ -57,6 +59,16 @@ class Roost:
         }
         self.environment |= environment
         self.process, self.base, self.log = None, None, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        """A process that still runs is ended; after a failure the end of its log is shown."""
+        if kind:
+            print("\n".join(self.log[-40:]), file=sys.stderr)
+        if self.process and self.process.poll() is None:
+            self.end(signal.SIGKILL)
 
     def launch(self, **changes):
         """Starts the process and waits until it listens or ends; whether it listens."""
@@ -121,6 +133,10 @@ class Roost:
         body = b"".join(parts) + f"--{mark}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={mark}"}
         return self.ask(method, path, body, token, **kind)
+
+
+def tell(text):
+    print(f"{time.monotonic() - STARTED:6.1f} s  {text}", flush=True)
 
 
 def until(seconds, what, condition):

@@ -3,20 +3,14 @@
 import http.client
 import signal
 import socket
-import sys
 import time
 import urllib.parse
 
 from bucket import Bucket
-from roost import Roost, png, until
+from roost import Roost, png, tell, until
 
-STARTED = time.monotonic()
 TWEETS = "/api/tweets/"
 LEFT = "photos of a deleted tweet are left"
-
-
-def tell(text):
-    print(f"{time.monotonic() - STARTED:6.1f} s  {text}", flush=True)
 
 
 def post(roost, token, *files, content="with photos"):
@@ -173,8 +167,7 @@ def a_slow_client_gets_all_of_a_large_photo(bucket, roost, ann):
 def main():
     bucket = Bucket("photos", "roost")
     a_bad_bucket_stops_the_start(bucket)
-    roost = Roost(bucket.environment())
-    try:
+    with Roost(bucket.environment()) as roost:
         assert roost.launch(), roost.log
         ann = roost.sign_up("ann")
         urls, _ = photos_and_avatars_come_back(bucket, roost, ann)
@@ -188,12 +181,6 @@ def main():
         a_slow_client_gets_all_of_a_large_photo(bucket, roost, ann)
         assert not [line for line in roost.log if "panicked" in line or " 500 " in line]
         assert roost.end() == 0
-    except BaseException:
-        print("\n".join(roost.log[-40:]), file=sys.stderr)
-        raise
-    finally:
-        if roost.process and roost.process.poll() is None:
-            roost.end(signal.SIGKILL)
     tell("all is well")
 
 
