@@ -7,5 +7,6 @@ pub mod followings;
 pub mod kept;
 pub mod liked;
 pub mod pages;
+pub mod rendering;
 pub mod tweets;
 pub mod users;

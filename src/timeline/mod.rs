@@ -8,6 +8,7 @@
 
 mod actor;
 mod entry;
+mod gauge;
 mod peek;
 mod registry;
 mod source;
@@ -15,8 +16,8 @@ mod source;
 mod tests;
 mod window;
 
-pub use actor::Revision;
 pub use entry::{Entry, Range, TimelineKey};
+pub use gauge::Revision;
 pub use peek::{Held, Peeked};
 pub use registry::{Subscription, Timelines, TimelinesConfig};
 pub use source::{EntryReader, EntryStore, Head, Loaded, LoadedFrom, TieredSource, TimelineSource};

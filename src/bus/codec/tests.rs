@@ -1,9 +1,14 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::encode::MOST_PARTS;
 use super::*;
-use crate::counter::{Changes, Uncertain};
-use crate::fanout::Effects;
+use crate::bus::news::{Call, News};
+use crate::counter::{Changes, LikeKey, LikeKind, Uncertain};
+use crate::fanout::{Delivered, Effects, Removed};
+use crate::store::counts::TweetCounts;
+use crate::time::Timestamp;
+use crate::timeline::{Entry, TimelineKey};
 
 /// Ids as they come: small, far apart, and as large as they get.
 fn any_id() -> impl Strategy<Value = i64> {

@@ -1,19 +1,22 @@
 //! Signing up, logging in and out, and who is behind a token.
 
+mod administration;
+mod sign_up;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::basic::Proofs;
-use super::endings::Watch;
-use super::passwords::Passwords;
-use super::rules::{self, Rules};
-use super::sessions::{self, LIFETIME, Live, Sessions, TRUSTED_FOR, TokenHash};
-use super::{AccountError, AuthMethod, Identity, Kind, LogIn};
+use crate::accounts::basic::Proofs;
+use crate::accounts::endings::Watch;
+use crate::accounts::passwords::Passwords;
+use crate::accounts::rules::{self, Rules};
+use crate::accounts::sessions::{self, LIFETIME, Live, Sessions, TRUSTED_FOR, TokenHash};
+use crate::accounts::{AccountError, AuthMethod, Identity, Kind, LogIn};
 use crate::bus::{Bus, News};
 use crate::config::Config;
 use crate::store::sessions::{self as session_rows, NewSession};
-use crate::store::users::{self, Credentials, NewUser, Taken};
-use crate::store::{Conn, Db, StoreError};
+use crate::store::users::{self, Credentials};
+use crate::store::{Db, StoreError};
 use crate::time::{Clock, Timestamp};
 
 /// Sessions kept in memory; about 200 bytes each.
@@ -94,40 +97,6 @@ impl Accounts {
     pub fn distrust(&self) {
         self.sessions.clear();
         self.proofs.clear();
-    }
-
-    /// Adds a user with a profile and a first session. Nothing is hashed for a name that is
-    /// taken anyway.
-    ///
-    /// # Errors
-    /// `Invalid`, `Taken`, or an outage.
-    pub async fn sign_up(
-        &self,
-        username: &str,
-        email: &str,
-        password: &str,
-    ) -> Result<LogIn, AccountError> {
-        let (username, email) = self.check(username, email, password)?;
-        let names = (username.clone(), email.clone());
-        let taken = self
-            .db
-            .read("sign_up_taken", move |conn| Ok(users::taken(conn, &names.0, &names.1)?))
-            .await?;
-        if taken != Taken::default() {
-            return Err(AccountError::Taken(taken));
-        }
-        let password_hash = self.passwords.hash(password.to_owned()).await?;
-        let new = NewUser { username, email, password_hash, created_at: self.clock.now() };
-        let username: Arc<str> = new.username.as_str().into();
-        let mut fresh = self.fresh(0, Kind::Cookie)?;
-        let ticket = self.sessions.ticket(&fresh.row.token_hash);
-        let row = fresh.row;
-        let user_id =
-            self.db.write("sign_up", move |conn| Ok(add_user(conn, &new, row)?)).await??;
-        fresh.row.user_id = user_id;
-        self.sessions.added(ticket, &fresh.row, username.clone());
-        metrics::counter!("roost_sign_ups_total").increment(1);
-        Ok(LogIn { user_id, username, token: fresh.token, expires_at: fresh.row.expires_at })
     }
 
     /// Starts a session for whoever knows the password. Other sessions live on.
@@ -248,47 +217,6 @@ impl Accounts {
         Ok(Identity { user_id, username, session: None, method: AuthMethod::Basic })
     }
 
-    /// Gives a user a new password and ends all sessions and tokens.
-    ///
-    /// # Errors
-    /// `Invalid`, `UnknownUser`, or an outage.
-    pub async fn reset_password(&self, user_id: i64, new: &str) -> Result<(), AccountError> {
-        self.rules
-            .password(new)
-            .map_err(|complaint| AccountError::Invalid(vec![("password", complaint)]))?;
-        let password_hash = self.passwords.hash(new.to_owned()).await?;
-        let bus = self.bus.clone();
-        let changed = self.db.write("reset_password", move |conn| {
-            let Some(username) = users::set_password(conn, user_id, &password_hash)? else {
-                return Ok(None);
-            };
-            let ended = session_rows::delete_of_user(conn, user_id, None)?;
-            bus.announce(conn, &News::of_account(&ended, Some(&username)))?;
-            Ok(Some((username, ended)))
-        });
-        self.changed(changed.await?)
-    }
-
-    /// Locks an account out, ending all its sessions and tokens, or lets it in again.
-    ///
-    /// # Errors
-    /// `UnknownUser`, or an outage.
-    pub async fn set_disabled(&self, user_id: i64, disabled: bool) -> Result<(), AccountError> {
-        let bus = self.bus.clone();
-        let changed = self.db.write("set_disabled", move |conn| {
-            let Some(username) = users::set_disabled(conn, user_id, disabled)? else {
-                return Ok(None);
-            };
-            let ended = match disabled {
-                true => session_rows::delete_of_user(conn, user_id, None)?,
-                false => Vec::new(),
-            };
-            bus.announce(conn, &News::of_account(&ended, Some(&username)))?;
-            Ok(Some((username, ended)))
-        });
-        self.changed(changed.await?)
-    }
-
     /// Removes at most `limit` expired sessions and says how many it were. To be called now and
     /// then, and again at once while it removes as many as it may.
     ///
@@ -301,41 +229,6 @@ impl Accounts {
                 Ok(session_rows::delete_expired(conn, now, limit)?)
             })
             .await
-    }
-
-    /// Makes a committed change of an account known on this node.
-    fn changed(&self, change: Option<(String, Vec<TokenHash>)>) -> Result<(), AccountError> {
-        let (username, ended) = change.ok_or(AccountError::UnknownUser)?;
-        self.sessions.ended(&ended);
-        self.proofs.invalidate(&username);
-        Ok(())
-    }
-
-    /// All complaints at once; otherwise name and address as they are stored.
-    fn check(
-        &self,
-        username: &str,
-        email: &str,
-        password: &str,
-    ) -> Result<(String, String), AccountError> {
-        let username = self.rules.username(username);
-        let email = rules::email(email);
-        let password = self.rules.password(password);
-        match (username, email, password) {
-            (Ok(username), Ok(email), Ok(())) => Ok((username, email)),
-            (username, email, password) => {
-                let complaints = [
-                    ("username", username.err()),
-                    ("email", email.err()),
-                    ("password", password.err()),
-                ];
-                let told = complaints
-                    .into_iter()
-                    .filter_map(|(field, complaint)| Some((field, complaint?)))
-                    .collect();
-                Err(AccountError::Invalid(told))
-            }
-        }
     }
 
     /// The credentials that `password` matches. Whatever is wrong, it takes as long.
@@ -364,21 +257,6 @@ impl Accounts {
         let row = NewSession { token_hash, user_id, kind, created_at, expires_at };
         Ok(Fresh { token, row })
     }
-}
-
-/// Adds user, profile and first session, or says what was taken meanwhile.
-fn add_user(
-    conn: &mut Conn<'_>,
-    new: &NewUser,
-    mut session: NewSession,
-) -> diesel::QueryResult<Result<i64, AccountError>> {
-    let Some(user_id) = users::create(conn, new)? else {
-        let taken = users::taken(conn, &new.username, &new.email)?;
-        return Ok(Err(AccountError::Taken(taken)));
-    };
-    session.user_id = user_id;
-    session_rows::insert(conn, &session)?;
-    Ok(Ok(user_id))
 }
 
 fn identity(live: Live, kind: Kind, hash: TokenHash) -> Identity {
