@@ -71,6 +71,9 @@ impl Audience for Publisher {
                 self.timelines.remove(*key, removed.tweet_id);
             }
         }
+        for (key, amendment) in &effects.amended {
+            self.timelines.amend(*key, amendment.clone());
+        }
         for key in &effects.changed {
             self.timelines.forget(*key);
         }
@@ -138,8 +141,8 @@ pub(super) fn expect_membership(redis: &RedisTier, standing: Standing) -> Result
 
 /// Lists whose heads do not show what the effects have changed in them.
 fn changed_lists(effects: &Effects) -> Vec<ListKey> {
-    let removals = effects.removals.iter().flat_map(|removed| &removed.keys);
-    removals.chain(&effects.changed).map(|key| ListKey::from(*key)).collect()
+    let removals = effects.removals.iter().flat_map(|removed| removed.keys.iter().copied());
+    removals.chain(effects.rewritten()).map(ListKey::from).collect()
 }
 
 /// The lists that change with the effects.
@@ -150,7 +153,7 @@ pub(super) fn lists(effects: &Effects) -> impl Iterator<Item = ListKey> {
     pushed
         .chain(delivered.map(|reader| TimelineKey::Home(*reader)))
         .chain(removed)
-        .chain(effects.changed.iter().copied())
+        .chain(effects.rewritten())
         .map(ListKey::from)
 }
 

@@ -50,7 +50,8 @@ impl News {
             pushes,
             deliveries,
             removals,
-            changed,
+            amended: _,
+            changed: _,
             dead_tweets,
             friendships,
             orphans: _,
@@ -65,7 +66,8 @@ impl News {
                 pushes: pushes.clone(),
                 deliveries: deliveries.clone(),
                 removals: removals.clone(),
-                changed: changed.clone(),
+                // How is not sent: the others load these again.
+                changed: effects.rewritten().collect(),
                 dead_tweets: dead_tweets.clone(),
                 friendships: friendships.clone(),
                 ..Effects::default()

@@ -11,7 +11,7 @@ use super::rounds::Pace;
 use crate::store::tasks::{self, NewTask, TaskKind};
 use crate::store::{Conn, StoreError, clock, friendships, newsfeeds, tweets};
 use crate::time::Timestamp;
-use crate::timeline::{Range, TimelineKey};
+use crate::timeline::{Amendment, Range, TimelineKey};
 
 /// The writer's settings.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +54,7 @@ pub(super) fn commit(
             }
             Op::Purge { reader, entries } => {
                 newsfeeds::remove(conn, *reader, entries)?;
-                effects.changed.push(TimelineKey::Home(*reader));
+                effects.amend(*reader, Amendment::Removed(entries.clone()));
                 Outcome::Purged
             }
         });
@@ -114,8 +114,9 @@ fn follow(
     }
     // An earlier unfollow may still be swept: what were put in now would go again.
     let swept = tasks::sweep_pending(conn, from, to, i64::MAX)?;
-    if !swept && newsfeeds::backfill(conn, from, to, at, backfill.min(pace.backfill_rows))? > 0 {
-        effects.changed.push(TimelineKey::Home(from));
+    if !swept {
+        let added = newsfeeds::backfill(conn, from, to, at, backfill.min(pace.backfill_rows))?;
+        effects.amend(from, Amendment::Added(added));
     }
     if swept || backfill > pace.backfill_rows && has_more(conn, to, at, pace.backfill_rows)? {
         let task = NewTask {
@@ -153,23 +154,21 @@ fn unfollow(
         Some(scan) => newsfeeds::sweep(conn, from, to, at, scan)?,
         None => {
             friendships::remember_reader(conn, to, from)?;
-            (0, None)
+            (Vec::new(), None)
         }
     };
-    if removed > 0 {
-        effects.changed.push(TimelineKey::Home(from));
-    }
     // Added also when nothing is left to do: it is the record of the unfollow for those who ask
     // why a tweet is not there.
     let task = NewTask {
         author_id: to,
         reader_id: from,
         progress: rest.map_or(0, Timestamp::micros),
-        rows_done: removed as i64,
+        rows_done: removed.len() as i64,
         finished_at: rest.is_none().then_some(at),
         ..NewTask::default()
     };
     tasks::add(conn, TaskKind::Sweep, &[task], at)?;
+    effects.amend(from, Amendment::Removed(removed));
     effects.tasks_added += usize::from(rest.is_some());
     Ok(Outcome::Unfollowed(true))
 }

@@ -1,5 +1,6 @@
 //! What a committed transaction of the ordered writer means for everything that caches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use crate::redis_tier::Hold;
 use crate::store::tasks::{Task, TaskKind, Work};
 use crate::store::{Conn, StoreError};
 use crate::time::Timestamp;
-use crate::timeline::{Entry, TimelineKey};
+use crate::timeline::{Amendment, Entry, TimelineKey};
 
 /// An entry that a chunk of a fan-out has put into feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +109,9 @@ pub struct Effects {
     pub deliveries: Vec<Delivered>,
     /// Tweets gone from timelines.
     pub removals: Vec<Removed>,
-    /// Timelines changed in their past: to be loaded again.
+    /// Timelines changed in their past, and how.
+    pub amended: Vec<(TimelineKey, Arc<Amendment>)>,
+    /// Timelines changed in their past in a way that is not told: to be loaded again.
     pub changed: Vec<TimelineKey>,
     /// Tweets that no longer exist for anybody.
     pub dead_tweets: Vec<i64>,
@@ -134,11 +137,29 @@ impl Effects {
         *self == Effects::default()
     }
 
+    /// Timelines changed in their past, in one way or the other.
+    pub fn rewritten(&self) -> impl Iterator<Item = TimelineKey> {
+        let amended = self.amended.iter().map(|(key, _)| *key);
+        amended.chain(self.changed.iter().copied())
+    }
+
+    /// Notes that a feed was changed in its past, unless nothing was.
+    pub(super) fn amend(&mut self, reader: i64, amendment: Amendment) {
+        let is_nothing = match &amendment {
+            Amendment::Added(entries) => entries.is_empty(),
+            Amendment::Removed(times) => times.is_empty(),
+        };
+        if !is_nothing {
+            self.amended.push((TimelineKey::Home(reader), Arc::new(amendment)));
+        }
+    }
+
     /// Adds what happened after it.
     pub(super) fn append(&mut self, later: Effects) {
         self.pushes.extend(later.pushes);
         self.deliveries.extend(later.deliveries);
         self.removals.extend(later.removals);
+        self.amended.extend(later.amended);
         self.changed.extend(later.changed);
         self.dead_tweets.extend(later.dead_tweets);
         self.friendships.extend(later.friendships);

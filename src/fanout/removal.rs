@@ -10,7 +10,7 @@ use crate::store::retention::{self, Trimmed};
 use crate::store::tasks::{self, NewTask, Task, TaskKind};
 use crate::store::{Conn, friendships, newsfeeds, purge as belongings, tweets};
 use crate::time::Timestamp;
-use crate::timeline::TimelineKey;
+use crate::timeline::{Amendment, TimelineKey};
 
 /// How long the photo store has for the photos of one tweet, in microseconds. If the node dies
 /// meanwhile, another one asks again after that.
@@ -62,10 +62,9 @@ pub(super) fn sweep(
     effects: &mut Effects,
 ) -> QueryResult<Progress> {
     let before = Timestamp(task.progress);
-    let (rows, rest) = newsfeeds::sweep(conn, task.reader_id, task.author_id, before, scan)?;
-    if rows > 0 {
-        effects.changed.push(TimelineKey::Home(task.reader_id));
-    }
+    let (gone, rest) = newsfeeds::sweep(conn, task.reader_id, task.author_id, before, scan)?;
+    let rows = gone.len();
+    effects.amend(task.reader_id, Amendment::Removed(gone));
     Ok(Progress::to(rest.map(Timestamp::micros), rows))
 }
 

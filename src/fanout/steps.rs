@@ -11,7 +11,7 @@ use crate::store::newsfeeds::Delivery;
 use crate::store::tasks::{self, Task, TaskKind};
 use crate::store::{self, Conn, StoreError, friendships, newsfeeds, recount, tweets};
 use crate::time::Timestamp;
-use crate::timeline::{Entry, TimelineKey};
+use crate::timeline::{Amendment, Entry};
 
 /// Rows of one statement of a delivery. Between two of them a step can be ended.
 const STATEMENT_ROWS: usize = 2_000;
@@ -156,9 +156,8 @@ fn backfill(
     if friendships::since(conn, reader, author)? != Some(followed_at) {
         return Ok(Progress::Done { rows: 0 });
     }
-    let rows = newsfeeds::backfill(conn, reader, author, followed_at, config.backfill)?;
-    if rows > 0 {
-        effects.changed.push(TimelineKey::Home(reader));
-    }
+    let added = newsfeeds::backfill(conn, reader, author, followed_at, config.backfill)?;
+    let rows = added.len();
+    effects.amend(reader, Amendment::Added(added));
     Ok(Progress::Done { rows })
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::gauge::{Current, Gauge, Revision, Total};
 use super::source::{Loaded, LoadedFrom, TimelineSource};
 use super::window::{Found, Window};
-use super::{Entry, Range, TimelineError, TimelineKey};
+use super::{Amendment, Entry, Range, TimelineError, TimelineKey};
 use crate::origin::Origin;
 use crate::store::StoreError;
 
@@ -50,13 +50,16 @@ pub(super) struct Read {
 }
 
 /// A change that has been committed.
-#[derive(Message, Debug, Clone, Copy)]
+#[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub(super) enum Change {
     /// An entry has become visible.
     Push(Entry),
     /// A tweet is gone.
     Remove(i64),
+    /// Entries were added or removed below the head. Open streams, which tell of what is new,
+    /// say nothing of it.
+    Amend(Arc<Amendment>),
     /// Something changed that a push cannot express, or memory is short: load again before the
     /// next answer. Open streams go on.
     Forget,
@@ -120,10 +123,10 @@ impl TimelineActor {
 
     fn apply(&mut self, change: Change) {
         self.drop_stale();
-        match change {
-            Change::Push(entry) => self.tell_followers(entry),
+        match &change {
+            Change::Push(entry) => self.tell_followers(*entry),
             Change::Forget => self.keep_followers(|follower| !follower.is_closed()),
-            Change::Remove(_) => {}
+            Change::Remove(_) | Change::Amend(_) => {}
         }
         let mut held = self.gauge.held.write();
         let Some(Current { window, revision, .. }) = held.as_mut() else {
@@ -138,6 +141,10 @@ impl TimelineActor {
             }
             Change::Remove(tweet_id) => {
                 window.remove(tweet_id);
+                window.is_worn()
+            }
+            Change::Amend(amendment) => {
+                window.amend(&amendment);
                 window.is_worn()
             }
             Change::Forget => true,

@@ -23,6 +23,15 @@ pub enum TimelineKey {
     Author(i64),
 }
 
+/// How a commit has changed a timeline elsewhere than at its head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Amendment {
+    /// Entries that were put into its past, in no order.
+    Added(Vec<Entry>),
+    /// The times of entries that were taken out, in no order.
+    Removed(Vec<Timestamp>),
+}
+
 /// A part of a timeline: strictly between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {

@@ -16,7 +16,7 @@ mod source;
 mod tests;
 mod window;
 
-pub use entry::{Entry, Range, TimelineKey};
+pub use entry::{Amendment, Entry, Range, TimelineKey};
 pub use gauge::Revision;
 pub use peek::{Held, Peeked};
 pub use registry::{Subscription, Timelines, TimelinesConfig};

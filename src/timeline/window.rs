@@ -1,8 +1,8 @@
 //! The cached part of a timeline: plain state and rules, no actor and no IO.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use super::entry::{Entry, Range};
+use super::entry::{Amendment, Entry, Range};
 use crate::time::Timestamp;
 
 /// The newest entries of a timeline, without a gap.
@@ -112,6 +112,19 @@ impl Window {
         self.entries.len() != before
     }
 
+    /// Takes over what has changed in the past of the timeline.
+    pub fn amend(&mut self, amendment: &Amendment) {
+        match amendment {
+            Amendment::Added(entries) => entries.iter().for_each(|entry| {
+                self.push(*entry);
+            }),
+            Amendment::Removed(times) => {
+                let gone: HashSet<Timestamp> = times.iter().copied().collect();
+                self.entries.retain(|entry| !gone.contains(&entry.created_at));
+            }
+        }
+    }
+
     /// Whether so much was removed that reads would often go past the window although a full
     /// one could be had.
     pub fn is_worn(&self) -> bool {
@@ -185,6 +198,8 @@ mod tests {
     enum Op {
         Push(i64),
         Remove(i64),
+        BackFill(Vec<i64>),
+        Sweep(Vec<i64>),
         Reload,
     }
 
@@ -193,6 +208,8 @@ mod tests {
             prop_oneof![
                 6 => (0_i64..60).prop_map(Op::Push),
                 2 => (0_i64..60).prop_map(Op::Remove),
+                1 => prop::collection::vec(0_i64..60, 0..8).prop_map(Op::BackFill),
+                1 => prop::collection::vec(0_i64..60, 0..8).prop_map(Op::Sweep),
                 1 => Just(Op::Reload),
             ],
             0..120,
@@ -234,6 +251,19 @@ mod tests {
                     Op::Remove(at) => {
                         list.retain(|held| *held != at);
                         window.remove(at * 10);
+                    }
+                    Op::BackFill(times) => {
+                        let new: Vec<i64> =
+                            times.into_iter().filter(|at| !list.contains(at)).collect();
+                        window.amend(&Amendment::Added(entries(new.iter().copied())));
+                        list.extend(new);
+                        list.sort_unstable();
+                        list.dedup();
+                    }
+                    Op::Sweep(times) => {
+                        list.retain(|held| !times.contains(held));
+                        let times = times.into_iter().map(Timestamp).collect();
+                        window.amend(&Amendment::Removed(times));
                     }
                     Op::Reload => {
                         let newest = naive(&list, Range::ALL, limit);

@@ -6,6 +6,7 @@ on_every_setup! {
     a_warm_page_asks_nobody,
     a_cold_page_costs_the_same_for_one_item_and_for_twenty,
     a_thousand_followers_are_a_handful_of_calls,
+    a_feed_stays_warm_when_its_reader_follows_and_unfollows,
 }
 
 /// Calls that do not come from requests.
@@ -108,4 +109,25 @@ fn a_thousand_followers_are_a_handful_of_calls(app: App) {
     let (calls, commands) = (after.0 - before.0, after.1 - before.1);
     assert!(calls <= 6, "{calls} database calls");
     assert!(commands <= 4, "{commands} Redis calls");
+}
+
+fn a_feed_stays_warm_when_its_reader_follows_and_unfollows(app: App) {
+    let ann = reader(&app, 6);
+    let carol = app.sign_up("carol");
+    let of_carol = carol.tweets(3);
+    let before = ann.feed_ids();
+    carol.feed_ids();
+    ann.follow(&carol);
+    app.quiesce();
+    let calls = spent(&app).0;
+    let mut after = before.clone();
+    after.splice(0..0, of_carol.into_iter().rev());
+    assert_eq!(ann.feed_ids(), after, "the back-fill, newest first");
+    assert_eq!(spent(&app).0, calls, "no query for what the follow has added");
+    ann.unfollow(&carol);
+    app.quiesce();
+    let calls = spent(&app).0;
+    assert_eq!(ann.feed_ids(), before);
+    assert_eq!(spent(&app).0, calls, "no query for what the unfollow has removed");
+    app.assert_check_passes();
 }

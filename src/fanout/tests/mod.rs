@@ -78,6 +78,11 @@ impl Audience for Recorder {
                 }
             }
         }
+        for (key, amendment) in &effects.amended {
+            if let Some(window) = windows.get_mut(key) {
+                window.amend(amendment);
+            }
+        }
         for key in &effects.changed {
             windows.remove(key);
         }

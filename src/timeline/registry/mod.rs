@@ -22,7 +22,7 @@ pub use self::follow::Subscription;
 use super::actor::{Change, MAILBOX, TimelineActor};
 use super::gauge::{Gauge, Total};
 use super::source::{LoadedFrom, TimelineSource};
-use super::{Entry, TimelineKey};
+use super::{Amendment, Entry, TimelineKey};
 use crate::actors;
 
 const SHARDS: usize = 64;
@@ -127,6 +127,11 @@ impl Timelines {
     /// Tells a resident timeline that a tweet is gone.
     pub fn remove(&self, key: TimelineKey, tweet_id: i64) {
         self.change(key, Change::Remove(tweet_id));
+    }
+
+    /// Tells a resident timeline of a committed change of its past.
+    pub fn amend(&self, key: TimelineKey, amendment: Arc<Amendment>) {
+        self.change(key, Change::Amend(amendment));
     }
 
     /// Makes a resident timeline load again before it answers.

@@ -8,6 +8,7 @@
 //! unfollow, 22 idle timelines. Modes 6 and 7 are kept by the database: see the tests of
 //! `store::clock` and `store::newsfeeds`; 21 by the writer: see `fanout::tests`.
 
+mod amendments;
 mod direct;
 mod fills;
 mod lifecycle;
