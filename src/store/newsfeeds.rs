@@ -116,22 +116,20 @@ pub fn backfill(
     // Entries that a kept-on-unfollow setting has left behind carry the time of their delivery:
     // no earlier than the tweet, no later than its last delivery. While that is still to come,
     // no later than the follow, since those who follow after a tweet do not receive it.
-    let query = diesel::sql_query(
-        "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
-         SELECT $1, latest.created_at, latest.id FROM (\
-             SELECT id, created_at, delivered_at FROM tweets \
-             WHERE user_id = $2 AND deleted_at IS NULL AND created_at < $3 \
-             ORDER BY created_at DESC LIMIT $4) latest \
-         WHERE NOT EXISTS (SELECT 1 FROM newsfeeds there \
-             WHERE there.user_id = $1 AND there.created_at >= latest.created_at \
-             AND there.created_at <= COALESCE(latest.delivered_at, $3) \
-             AND there.tweet_id = latest.id) \
-         RETURNING created_at, tweet_id",
-    )
-    .bind::<BigInt, _>(reader)
-    .bind::<BigInt, _>(author)
-    .bind::<BigInt, _>(followed_at)
-    .bind::<BigInt, _>(i64::from(limit));
+    let (followed_at, limit) = (followed_at.micros(), i64::from(limit));
+    let query = Prepared {
+        sql: "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+              SELECT CAST(? AS BIGINT), latest.created_at, latest.id FROM (\
+                  SELECT id, created_at, delivered_at FROM tweets \
+                  WHERE user_id = ? AND deleted_at IS NULL AND created_at < ? \
+                  ORDER BY created_at DESC LIMIT ?) latest \
+              WHERE NOT EXISTS (SELECT 1 FROM newsfeeds there \
+                  WHERE there.user_id = ? AND there.created_at >= latest.created_at \
+                  AND there.created_at <= COALESCE(latest.delivered_at, ?) \
+                  AND there.tweet_id = latest.id) \
+              RETURNING created_at, tweet_id",
+        binds: &[reader, author, followed_at, limit, reader, followed_at],
+    };
     let rows: Vec<Added> = on!(conn, |c| query.load(c))?;
     let entry = |Added { created_at, tweet_id }| Entry { created_at, tweet_id };
     Ok(rows.into_iter().map(entry).collect())
@@ -154,16 +152,14 @@ pub fn sweep(
         .offset(scan as i64)
         .first(c)
         .optional())?;
-    let query = diesel::sql_query(
-        "DELETE FROM newsfeeds WHERE user_id = $1 AND created_at < $2 AND created_at > $3 \
-         AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.id = newsfeeds.tweet_id \
-             AND tweets.user_id <> $4) \
-         RETURNING created_at",
-    )
-    .bind::<BigInt, _>(reader)
-    .bind::<BigInt, _>(before)
-    .bind::<BigInt, _>(next.unwrap_or(Timestamp::MIN))
-    .bind::<BigInt, _>(author);
+    let from = next.unwrap_or(Timestamp::MIN);
+    let query = Prepared {
+        sql: "DELETE FROM newsfeeds WHERE user_id = ? AND created_at < ? AND created_at > ? \
+              AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.id = newsfeeds.tweet_id \
+                  AND tweets.user_id <> ?) \
+              RETURNING created_at",
+        binds: &[reader, before.micros(), from.micros(), author],
+    };
     let rows: Vec<Gone> = on!(conn, |c| query.load(c))?;
     let removed = rows.into_iter().map(|row| row.created_at).collect();
     // The entry at `next` itself is still to be looked at.
