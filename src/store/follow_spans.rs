@@ -8,6 +8,7 @@
 use diesel::prelude::*;
 
 use super::friendships::{self, Friend, Side};
+use super::prepared::Prepared;
 use super::schema::follow_spans;
 use super::{Conn, on};
 use crate::time::Timestamp;
@@ -28,26 +29,23 @@ impl Side {
 /// Counts a follow that happened at `at`, which must be later than all before (the ordered
 /// writer sees to that).
 pub(super) fn add(conn: &mut Conn<'_>, user: i64, side: Side, at: Timestamp) -> QueryResult<()> {
-    match newest_span(conn, user, side, Timestamp(i64::MAX))? {
-        Some((start_at, added)) if added < SPAN_ROWS => {
-            on!(conn, |c| diesel::update(span(user, side, start_at))
-                .set((
-                    follow_spans::added.eq(follow_spans::added + 1),
-                    follow_spans::live.eq(follow_spans::live + 1),
-                ))
-                .execute(c))?;
-        }
-        _ => {
-            on!(conn, |c| diesel::insert_into(follow_spans::table)
-                .values((
-                    follow_spans::user_id.eq(user),
-                    follow_spans::side.eq(side.code()),
-                    follow_spans::start_at.eq(at),
-                    follow_spans::added.eq(1),
-                    follow_spans::live.eq(1),
-                ))
-                .execute(c))?;
-        }
+    let code = i64::from(side.code());
+    let query = Prepared {
+        sql: "UPDATE follow_spans SET added = added + 1, live = live + 1 \
+              WHERE user_id = ? AND side = ? AND added < ? AND start_at = \
+              (SELECT max(start_at) FROM follow_spans WHERE user_id = ? AND side = ?)",
+        binds: &[user, code, SPAN_ROWS, user, code],
+    };
+    if on!(conn, |c| query.execute(c))? == 0 {
+        on!(conn, |c| diesel::insert_into(follow_spans::table)
+            .values((
+                follow_spans::user_id.eq(user),
+                follow_spans::side.eq(side.code()),
+                follow_spans::start_at.eq(at),
+                follow_spans::added.eq(1),
+                follow_spans::live.eq(1),
+            ))
+            .execute(c))?;
     }
     Ok(())
 }
@@ -59,12 +57,14 @@ pub(super) fn remove(
     side: Side,
     since: Timestamp,
 ) -> QueryResult<()> {
-    if let Some((start_at, _)) = newest_span(conn, user, side, since)? {
-        on!(conn, |c| diesel::update(span(user, side, start_at))
-            .set(follow_spans::live.eq(follow_spans::live - 1))
-            .execute(c))?;
-    }
-    Ok(())
+    let code = i64::from(side.code());
+    let query = Prepared {
+        sql: "UPDATE follow_spans SET live = live - 1 \
+              WHERE user_id = ? AND side = ? AND start_at = (SELECT max(start_at) \
+              FROM follow_spans WHERE user_id = ? AND side = ? AND start_at <= ?)",
+        binds: &[user, code, user, code, since.micros()],
+    };
+    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 /// A numbered page, newest first: how many rows there are in all, and the rows after `skip`.
@@ -105,31 +105,6 @@ pub fn total(conn: &mut Conn<'_>, user: i64, side: Side) -> QueryResult<u64> {
         .select(follow_spans::live)
         .load(c))?;
     Ok(lives.iter().map(|live| (*live).max(0) as u64).sum())
-}
-
-#[diesel::dsl::auto_type(no_type_alias)]
-fn span(user: i64, side: Side, start_at: Timestamp) -> _ {
-    let code: i16 = side.code();
-    follow_spans::table
-        .filter(follow_spans::user_id.eq(user))
-        .filter(follow_spans::side.eq(code))
-        .filter(follow_spans::start_at.eq(start_at))
-}
-
-fn newest_span(
-    conn: &mut Conn<'_>,
-    user: i64,
-    side: Side,
-    at_most: Timestamp,
-) -> QueryResult<Option<(Timestamp, i64)>> {
-    on!(conn, |c| follow_spans::table
-        .filter(follow_spans::user_id.eq(user))
-        .filter(follow_spans::side.eq(side.code()))
-        .filter(follow_spans::start_at.le(at_most))
-        .order(follow_spans::start_at.desc())
-        .select((follow_spans::start_at, follow_spans::added))
-        .first(c)
-        .optional())
 }
 
 #[cfg(test)]

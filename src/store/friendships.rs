@@ -2,7 +2,8 @@
 
 use diesel::prelude::*;
 
-use super::schema::{former_followers, friendships, profiles};
+use super::prepared::Prepared;
+use super::schema::{former_followers, friendships};
 use super::{Conn, follow_spans, on};
 use crate::time::Timestamp;
 
@@ -69,13 +70,14 @@ pub fn remember_reader(conn: &mut Conn<'_>, author: i64, reader: i64) -> QueryRe
 }
 
 fn count(conn: &mut Conn<'_>, from: i64, to: i64, change: i64) -> QueryResult<()> {
-    on!(conn, |c| diesel::update(profiles::table.filter(profiles::user_id.eq(to)))
-        .set(profiles::followers_count.eq(profiles::followers_count + change))
-        .execute(c))?;
-    on!(conn, |c| diesel::update(profiles::table.filter(profiles::user_id.eq(from)))
-        .set(profiles::followings_count.eq(profiles::followings_count + change))
-        .execute(c))?;
-    Ok(())
+    let query = Prepared {
+        sql: "UPDATE profiles SET \
+              followers_count = followers_count + CASE WHEN user_id = ? THEN ? ELSE 0 END, \
+              followings_count = followings_count + CASE WHEN user_id = ? THEN ? ELSE 0 END \
+              WHERE user_id IN (?, ?)",
+        binds: &[to, change, from, change, from, to],
+    };
+    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 /// Since when `from` follows `to`, if at all.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
+use super::prepared::Prepared;
+use super::rows::{Column, WithRows, pieces};
 use super::schema::{newsfeeds, profiles, tweet_photos, tweets};
 use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
@@ -190,9 +192,11 @@ fn insert_photos(conn: &mut Conn<'_>, new: &[NewTweet], ids: &[i64]) -> QueryRes
 /// Adds to the tweets_count of each author: (author, change) pairs, one per author.
 pub fn count_tweets(conn: &mut Conn<'_>, changes: &[(i64, i64)]) -> QueryResult<()> {
     for (author, change) in changes {
-        on!(conn, |c| diesel::update(profiles::table.filter(profiles::user_id.eq(*author)))
-            .set(profiles::tweets_count.eq(profiles::tweets_count + *change))
-            .execute(c))?;
+        let query = Prepared {
+            sql: "UPDATE profiles SET tweets_count = tweets_count + ? WHERE user_id = ?",
+            binds: &[*change, *author],
+        };
+        on!(conn, |c| query.execute(c))?;
     }
     Ok(())
 }
@@ -228,12 +232,14 @@ pub fn standing(conn: &mut Conn<'_>, id: i64) -> QueryResult<Option<Standing>> {
 
 /// Says that the fan-out of these tweets was finished at `at`.
 pub fn set_delivered(conn: &mut Conn<'_>, ids: &[i64], at: Timestamp) -> QueryResult<()> {
-    for chunk in ids.chunks(ROWS_PER_STATEMENT) {
-        on!(conn, |c| diesel::update(
-            tweets::table.filter(tweets::id.eq_any(chunk.iter().copied()))
-        )
-        .set(tweets::delivered_at.eq(at))
-        .execute(c))?;
+    for ids in pieces(conn.engine(), ids) {
+        let times = vec![at.micros(); ids.len()];
+        let query = WithRows::<(), 2>::new(
+            "WITH d(id, at) AS (",
+            [Column::Big(ids.to_vec()), Column::Big(times)],
+            ") UPDATE tweets SET delivered_at = d.at FROM d WHERE tweets.id = d.id",
+        );
+        on!(conn, |c| query.execute(c))?;
     }
     Ok(())
 }

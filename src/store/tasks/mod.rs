@@ -8,6 +8,7 @@ mod turns;
 
 use diesel::prelude::*;
 
+use super::prepared::Prepared;
 use super::schema::fanout_tasks;
 use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
@@ -140,26 +141,22 @@ fn task(row: Row) -> Option<Task> {
 
 /// Moves a task on.
 pub fn advance(conn: &mut Conn<'_>, id: i64, progress: i64, work: Work) -> QueryResult<()> {
-    on!(conn, |c| diesel::update(fanout_tasks::table.filter(fanout_tasks::id.eq(id)))
-        .set((
-            fanout_tasks::progress.eq(progress),
-            fanout_tasks::rows_done.eq(fanout_tasks::rows_done + work.rows as i64),
-            fanout_tasks::work_us.eq(fanout_tasks::work_us + work.took_us),
-        ))
-        .execute(c))?;
-    Ok(())
+    let query = Prepared {
+        sql: "UPDATE fanout_tasks SET progress = ?, rows_done = rows_done + ?, \
+              work_us = work_us + ? WHERE id = ?",
+        binds: &[progress, work.rows as i64, work.took_us, id],
+    };
+    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 /// Ends a task.
 pub fn finish(conn: &mut Conn<'_>, id: i64, work: Work, at: Timestamp) -> QueryResult<()> {
-    on!(conn, |c| diesel::update(fanout_tasks::table.filter(fanout_tasks::id.eq(id)))
-        .set((
-            fanout_tasks::finished_at.eq(at),
-            fanout_tasks::rows_done.eq(fanout_tasks::rows_done + work.rows as i64),
-            fanout_tasks::work_us.eq(fanout_tasks::work_us + work.took_us),
-        ))
-        .execute(c))?;
-    Ok(())
+    let query = Prepared {
+        sql: "UPDATE fanout_tasks SET finished_at = ?, rows_done = rows_done + ?, \
+              work_us = work_us + ? WHERE id = ?",
+        binds: &[at.micros(), work.rows as i64, work.took_us, id],
+    };
+    on!(conn, |c| query.execute(c)).map(|_| ())
 }
 
 /// Ends the open delivery of a tweet and returns it as it was.
