@@ -68,7 +68,7 @@ pub(super) fn measure(bench: &Bench, section: &mut Section) -> anyhow::Result<()
         })
         .collect();
     let process = Process::roost(bench, &data, &[])?;
-    let (rounds, time) = bench.pick((2, 1.0), (5, 3.0));
+    let (rounds, time) = bench.pick((1, 1.0), (3, 3.0));
     let shape = Shape { connections: CLIENTS, ..Shape::for_seconds(time) };
     for tweets in [1, SPREAD as usize] {
         let target = if tweets == 1 { "one tweet".to_owned() } else { format!("{tweets} tweets") };
