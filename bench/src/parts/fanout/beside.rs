@@ -5,17 +5,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::stage::{Author, Caller, READERS, SMALL_READER, Stage};
+use super::caller::Caller;
+use super::stage::{Author, READERS, SMALL_READER, Stage};
 use super::{name, pairs};
 use crate::Bench;
 use crate::figures::{Figure, Goal, Section};
 use crate::load::{self, Arrivals, Request, nanoseconds};
+use crate::process::{Answer, Process};
 
 /// A small author's tweet must be visible within, in milliseconds.
 const VISIBLE_MS: f64 = 100.0;
 
 /// Pages asked for, per second.
 const RATE: f64 = 100.0;
+
+/// Between two looks at whether another tweet is needed, each of which costs the service about
+/// as much as ten pages.
+const WATCH_EVERY: Duration = Duration::from_millis(25);
 
 /// Between two posts of the small author.
 const POST_EVERY: Duration = Duration::from_millis(50);
@@ -44,7 +50,7 @@ fn beside<T>(
                 if watch.open_tasks()? < 2.0 {
                     caller.post()?;
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(WATCH_EVERY);
             }
             Ok(())
         });
@@ -75,7 +81,9 @@ fn readers(
         time: Duration::from_secs_f64(bench.pick(2.0, 6.0)),
     };
     let address = stage.address();
-    let p99 = || load::open(address, arrivals, &requests)?.without_failures()?.ms(0.99);
+    let p99_at = |address| load::open(address, arrivals, &requests)?.without_failures()?.ms(0.99);
+    let p99 = || p99_at(address);
+    let reply = load::call(address, &requests[0])?;
     let stage = std::cell::RefCell::new(stage);
     let what = format!("pages beside a delivery, {}", name(stage.borrow().setup()));
     let taken = pairs(
@@ -91,6 +99,14 @@ fn readers(
     )?;
     let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
     section.add(figure.goal(Goal::AtMost(2.0)));
+
+    // What the machine does to anybody: no service, and statements that nobody can end.
+    let bare = Process::bare(bench, &reply, Answer::SameBytes)?;
+    let p99 = || p99_at(bare.address);
+    let what = format!("the bare handler beside raw INSERTs, {}", name(stage.borrow().setup()));
+    let taken =
+        pairs(bench, &what, bench.pick(1, 3), || stage.borrow_mut().beside_raw(large, p99), p99)?;
+    section.add(Figure::paired(format!("{what}: p99"), "ms", "without them", &taken));
     Ok(())
 }
 

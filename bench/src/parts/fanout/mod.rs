@@ -5,12 +5,15 @@
 //! after a crash, and nothing that lets others in between, can be faster.
 
 mod beside;
+mod caller;
+mod rival;
 mod size;
 mod stage;
 
 use anyhow::ensure;
 
-use self::stage::{Author, Caller, LAST_READER, Stage};
+use self::caller::Caller;
+use self::stage::{Author, LAST_READER, Stage};
 use super::pairs;
 use crate::Bench;
 use crate::data::Setup;

@@ -1,16 +1,15 @@
 //! Authors, followers, a running service, and the raw rival beside it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use diesel::connection::SimpleConnection;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
-use tokio::runtime::Runtime;
+use anyhow::{Context, ensure};
 
+use super::caller::Caller;
+use super::rival::Rival;
 use crate::Bench;
 use crate::data::{Data, Setup};
-use crate::load::{Connection, Request};
 use crate::process::Process;
 
 /// The first follower that is a row only.
@@ -26,13 +25,17 @@ pub(super) const SMALL_READER: i64 = 5_000_001;
 pub(super) const READERS: std::ops::RangeInclusive<i64> = 101..=150;
 
 /// A delivery that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Entries delivered so far.
 const DELIVERIES: &str = "roost_fanout_deliveries_total";
 
-/// Between two looks at whether something has happened.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Least time between two looks at whether something has happened.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What a look may add to a time that is measured. One takes the service a good part of a
+/// millisecond, so a look every millisecond would slow down what it looks at.
+const RESOLUTION: u32 = 50;
 
 /// Who posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +59,6 @@ pub(super) struct Stage {
     process: Process,
     watch: Caller,
     rival: Rival,
-    next_moment: i64,
-}
-
-enum Rival {
-    Postgres(PgConnection),
-    Sqlite(SqliteConnection),
 }
 
 impl Stage {
@@ -80,18 +77,10 @@ impl Stage {
         for author in authors.iter().chain([&Author::THOUSAND, &Author::SMALL]) {
             data.execute(&followers(*author))?;
         }
-        let mut rival = match &data.postgres {
-            Some(url) => Rival::Postgres(PgConnection::establish(url)?),
-            None => {
-                let file = data.file();
-                let path = file.to_str().context("the path is not UTF-8")?;
-                Rival::Sqlite(SqliteConnection::establish(path)?)
-            }
-        };
-        rival.prepare()?;
+        let rival = Rival::new(&data)?;
         let process = Process::roost(bench, &data, &[])?;
         let watch = Caller::new(process.address, String::new())?;
-        Ok(Stage { authors, data, process, watch, rival, next_moment: 1 })
+        Ok(Stage { authors, data, process, watch, rival })
     }
 
     pub(super) fn setup(&self) -> Setup {
@@ -130,11 +119,12 @@ impl Stage {
         let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
         let all = delivered + author.followers as f64;
         let (_, answered) = caller.post()?;
-        while self.watch.gauge(DELIVERIES)?.unwrap_or(0.0) < all {
-            ensure!(answered.elapsed() < LIMIT, "not delivered within {LIMIT:?}");
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Ok(answered.elapsed())
+        // Open from before the answer until everybody, Redis too, has been told.
+        self.wait_until_idle()?;
+        let took = answered.elapsed();
+        let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
+        ensure!(delivered >= all, "{delivered} entries are delivered, and not {all}");
+        Ok(took)
     }
 
     /// Waits until no task is open.
@@ -142,51 +132,41 @@ impl Stage {
         let begun = Instant::now();
         while self.watch.gauge("roost_fanout_tasks_open")? != Some(0.0) {
             ensure!(begun.elapsed() < LIMIT, "not delivered within {LIMIT:?}");
-            std::thread::sleep(LOOK_EVERY);
+            pause(begun);
         }
         Ok(())
     }
 
     /// The same rows in one statement.
     pub(super) fn raw(&mut self, author: Author) -> anyhow::Result<Duration> {
-        let moment = self.next_moment;
-        self.next_moment += 1;
-        let begun = Instant::now();
-        self.rival.run(&format!(
-            "INSERT INTO raw_feeds (user_id, created_at, tweet_id) \
-             SELECT from_user_id, {moment}, {moment} FROM friendships WHERE to_user_id = {}",
-            author.id
-        ))?;
-        Ok(begun.elapsed())
+        self.rival.deliver(author)
+    }
+
+    /// Runs `work` while the rival makes one such statement after the other.
+    pub(super) fn beside_raw<T>(
+        &mut self,
+        author: Author,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (over, rival) = (AtomicBool::new(false), &mut self.rival);
+        std::thread::scope(|scope| {
+            let busy = scope.spawn(|| -> anyhow::Result<()> {
+                while !over.load(Ordering::Relaxed) {
+                    rival.deliver(author)?;
+                }
+                Ok(())
+            });
+            let result = work();
+            over.store(true, Ordering::Relaxed);
+            busy.join().map_err(|_| anyhow::anyhow!("the rival panicked"))??;
+            result
+        })
     }
 }
 
-impl Rival {
-    fn prepare(&mut self) -> anyhow::Result<()> {
-        match self {
-            Rival::Postgres(_) => self.run(
-                "CREATE TABLE raw_feeds (LIKE newsfeeds INCLUDING ALL); VACUUM ANALYZE friendships",
-            ),
-            // The settings of the service.
-            Rival::Sqlite(_) => self.run(
-                "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
-                 PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; \
-                 CREATE TABLE raw_feeds (user_id BIGINT NOT NULL, created_at BIGINT NOT NULL, \
-                     tweet_id BIGINT NOT NULL, PRIMARY KEY (user_id, created_at)) WITHOUT ROWID",
-            ),
-        }
-    }
-
-    fn run(&mut self, statements: &str) -> anyhow::Result<()> {
-        // One by one: Postgres puts statements that come together into one transaction.
-        for statement in statements.split(';') {
-            match self {
-                Rival::Postgres(connection) => connection.batch_execute(statement)?,
-                Rival::Sqlite(connection) => connection.batch_execute(statement)?,
-            }
-        }
-        Ok(())
-    }
+/// Waits before the next look at something that began at `since`.
+fn pause(since: Instant) {
+    std::thread::sleep(LOOK_EVERY.max(since.elapsed() / RESOLUTION));
 }
 
 /// Authors and readers; the other followers are rows of `friendships` only.
@@ -232,73 +212,4 @@ fn followers(author: Author) -> String {
         );
     }
     statements
-}
-
-/// One user on one connection.
-pub(super) struct Caller {
-    runtime: Runtime,
-    connection: Connection,
-    post: Request,
-    feed: Request,
-    metrics: Request,
-}
-
-impl Caller {
-    pub(super) fn new(address: SocketAddr, cookie: String) -> anyhow::Result<Caller> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(Connection::open(address))?;
-        let cookie = (!cookie.is_empty()).then_some(cookie.as_str());
-        Ok(Caller {
-            runtime,
-            connection,
-            post: Request::post("/api/tweets/", cookie, "{\"content\":\"to everybody\"}"),
-            feed: Request::get("/api/newsfeeds/?page_size=1", cookie),
-            metrics: Request::get("/metrics", None),
-        })
-    }
-
-    fn call(&mut self, which: fn(&Caller) -> &Request) -> anyhow::Result<String> {
-        let request = which(self).clone();
-        let head = self.runtime.block_on(self.connection.call(request.bytes()))?;
-        let body = String::from_utf8_lossy(self.connection.body(head)).into_owned();
-        ensure!((200..300).contains(&head.status), "{}: {body}", head.status);
-        Ok(body)
-    }
-
-    /// Posts a tweet: its id, and when the answer came.
-    pub(super) fn post(&mut self) -> anyhow::Result<(i64, Instant)> {
-        let body = self.call(|caller| &caller.post)?;
-        let answered = Instant::now();
-        let tweet: serde_json::Value = serde_json::from_str(&body)?;
-        Ok((tweet["id"].as_i64().context("a tweet without an id")?, answered))
-    }
-
-    /// The newest tweet of the feed.
-    pub(super) fn feed(&mut self) -> anyhow::Result<Option<i64>> {
-        let page: serde_json::Value = serde_json::from_str(&self.call(|caller| &caller.feed)?)?;
-        Ok(page["results"][0]["tweet"]["id"].as_i64())
-    }
-
-    /// Reads until the tweet is the newest one of the feed, and tells when that was.
-    pub(super) fn wait_for(&mut self, tweet: i64) -> anyhow::Result<Instant> {
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT {
-            if self.feed()? == Some(tweet) {
-                return Ok(Instant::now());
-            }
-            std::thread::sleep(LOOK_EVERY / 2);
-        }
-        bail!("tweet {tweet} is not visible within {LIMIT:?}")
-    }
-
-    /// Tasks that are open.
-    pub(super) fn open_tasks(&mut self) -> anyhow::Result<f64> {
-        Ok(self.gauge("roost_fanout_tasks_open")?.unwrap_or(0.0))
-    }
-
-    fn gauge(&mut self, name: &str) -> anyhow::Result<Option<f64>> {
-        let text = self.call(|caller| &caller.metrics)?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(line.map(str::parse).transpose()?)
-    }
 }

@@ -1,0 +1,79 @@
+//! One user on one connection.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+use tokio::runtime::Runtime;
+
+use super::stage::{LIMIT, LOOK_EVERY};
+use crate::load::{Connection, Request};
+
+/// One user on one connection.
+pub(super) struct Caller {
+    runtime: Runtime,
+    connection: Connection,
+    post: Request,
+    feed: Request,
+    metrics: Request,
+}
+
+impl Caller {
+    pub(super) fn new(address: SocketAddr, cookie: String) -> anyhow::Result<Caller> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let connection = runtime.block_on(Connection::open(address))?;
+        let cookie = (!cookie.is_empty()).then_some(cookie.as_str());
+        Ok(Caller {
+            runtime,
+            connection,
+            post: Request::post("/api/tweets/", cookie, "{\"content\":\"to everybody\"}"),
+            feed: Request::get("/api/newsfeeds/?page_size=1", cookie),
+            metrics: Request::get("/metrics", None),
+        })
+    }
+
+    fn call(&mut self, which: fn(&Caller) -> &Request) -> anyhow::Result<String> {
+        let request = which(self).clone();
+        let head = self.runtime.block_on(self.connection.call(request.bytes()))?;
+        let body = String::from_utf8_lossy(self.connection.body(head)).into_owned();
+        ensure!((200..300).contains(&head.status), "{}: {body}", head.status);
+        Ok(body)
+    }
+
+    /// Posts a tweet: its id, and when the answer came.
+    pub(super) fn post(&mut self) -> anyhow::Result<(i64, Instant)> {
+        let body = self.call(|caller| &caller.post)?;
+        let answered = Instant::now();
+        let tweet: serde_json::Value = serde_json::from_str(&body)?;
+        Ok((tweet["id"].as_i64().context("a tweet without an id")?, answered))
+    }
+
+    /// The newest tweet of the feed.
+    pub(super) fn feed(&mut self) -> anyhow::Result<Option<i64>> {
+        let page: serde_json::Value = serde_json::from_str(&self.call(|caller| &caller.feed)?)?;
+        Ok(page["results"][0]["tweet"]["id"].as_i64())
+    }
+
+    /// Reads until the tweet is the newest one of the feed, and tells when that was.
+    pub(super) fn wait_for(&mut self, tweet: i64) -> anyhow::Result<Instant> {
+        let begun = Instant::now();
+        while begun.elapsed() < LIMIT {
+            if self.feed()? == Some(tweet) {
+                return Ok(Instant::now());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        bail!("tweet {tweet} is not visible within {LIMIT:?}")
+    }
+
+    /// Tasks that are open.
+    pub(super) fn open_tasks(&mut self) -> anyhow::Result<f64> {
+        Ok(self.gauge("roost_fanout_tasks_open")?.unwrap_or(0.0))
+    }
+
+    pub(super) fn gauge(&mut self, name: &str) -> anyhow::Result<Option<f64>> {
+        let text = self.call(|caller| &caller.metrics)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.map(str::parse).transpose()?)
+    }
+}
