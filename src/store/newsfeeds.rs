@@ -1,11 +1,11 @@
 //! Feed entries. A row's `created_at` is unique per reader and is the entry's id.
 
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{Array, BigInt};
 
 use super::prepared::Prepared;
 use super::schema::newsfeeds;
-use super::{Conn, on};
+use super::{Conn, noting, on};
 use crate::time::Timestamp;
 use crate::timeline::{Entry, Range};
 
@@ -27,6 +27,12 @@ struct Added {
 struct Gone {
     #[diesel(sql_type = BigInt)]
     created_at: Timestamp,
+}
+
+#[derive(QueryableByName)]
+struct Readers {
+    #[diesel(sql_type = Array<BigInt>)]
+    readers: Vec<i64>,
 }
 
 /// At most `want` entries of the reader within `range`, newest first.
@@ -83,25 +89,64 @@ pub struct Delivery {
     pub limit: usize,
 }
 
-/// Delivers a tweet to the next followers, without the rows leaving the server, and returns
-/// who received it; fewer than `limit` only at the end.
-pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
-    let query = Prepared {
-        sql: "INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
-              SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
-              WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
-              ORDER BY from_user_id LIMIT ? RETURNING user_id",
-        binds: &[
-            step.at.micros(),
-            step.tweet_id,
-            step.author_id,
-            step.after,
-            step.followed_before.micros(),
-            step.limit as i64,
-        ],
+/// The followers that a step serves; the `?` are those of [`Delivery::binds`].
+macro_rules! to_next_followers {
+    ($insert:literal, $reader:literal) => {
+        concat!(
+            $insert,
+            " INTO newsfeeds (user_id, created_at, tweet_id) SELECT ",
+            $reader,
+            ", CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+             WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
+             ORDER BY from_user_id LIMIT ?"
+        )
     };
-    let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
-    Ok(rows.into_iter().map(|row| row.user_id).collect())
+}
+
+/// One row with all readers: a row each would take the server and this process longer to pass
+/// on than the array.
+const DELIVER_POSTGRES: &str = concat!(
+    "WITH served AS (",
+    to_next_followers!("INSERT", "from_user_id"),
+    " RETURNING user_id) SELECT coalesce(array_agg(user_id), '{}') AS readers FROM served"
+);
+
+/// A row that is there already fails the transaction, so SQLite need not keep what the statement
+/// has changed to undo it alone: `OR FAIL`.
+const DELIVER_SQLITE: &str = to_next_followers!("INSERT OR FAIL", "noted(from_user_id)");
+
+impl Delivery {
+    fn binds(&self) -> [i64; 6] {
+        [
+            self.at.micros(),
+            self.tweet_id,
+            self.author_id,
+            self.after,
+            self.followed_before.micros(),
+            self.limit as i64,
+        ]
+    }
+}
+
+/// Delivers a tweet to the next followers, without the rows leaving the server, and returns
+/// who received it in the order of their ids; fewer than `limit` only at the end.
+///
+/// # Errors
+/// Those of the statement. The transaction must be given up then, or the savepoint.
+pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
+    let binds = &step.binds();
+    match conn {
+        Conn::Pg(c) => {
+            let query = Prepared { sql: DELIVER_POSTGRES, binds };
+            query.get_result(&mut **c).map(|Readers { readers }| readers)
+        }
+        Conn::Sqlite(c) => {
+            let query = Prepared { sql: DELIVER_SQLITE, binds };
+            let (rows, readers) = noting::taken_down(step.limit, || query.execute(&mut **c))?;
+            debug_assert_eq!(rows, readers.len());
+            Ok(readers)
+        }
+    }
 }
 
 /// Puts the author's latest tweets from before `followed_at` into the reader's feed, at the
@@ -183,42 +228,23 @@ pub struct Retraction {
     pub up_to: i64,
 }
 
-macro_rules! retract_from {
-    ($readers:literal) => {
-        concat!(
-            "DELETE FROM newsfeeds WHERE user_id IN (",
-            $readers,
-            ") AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id"
-        )
-    };
-}
-
-const RETRACT_FROM_FOLLOWERS: &str = retract_from!(
-    "SELECT from_user_id FROM friendships \
-     WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3"
-);
-
-const RETRACT_FROM_FORMER: &str = retract_from!(
-    "SELECT reader_id FROM former_followers \
-     WHERE author_id = $1 AND reader_id > $2 AND reader_id <= $3"
-);
-
 /// Removes a deleted tweet from the feeds of a range of followers, and of former followers who
 /// have kept the author's tweets, and returns whose.
 pub fn retract(conn: &mut Conn<'_>, step: Retraction) -> QueryResult<Vec<i64>> {
-    let mut readers = retract_by(conn, RETRACT_FROM_FOLLOWERS, step)?;
-    readers.extend(retract_by(conn, RETRACT_FROM_FORMER, step)?);
-    Ok(readers)
-}
-
-fn retract_by(conn: &mut Conn<'_>, sql: &str, step: Retraction) -> QueryResult<Vec<i64>> {
-    let query = diesel::sql_query(sql)
-        .bind::<BigInt, _>(step.author_id)
-        .bind::<BigInt, _>(step.after)
-        .bind::<BigInt, _>(step.up_to)
-        .bind::<BigInt, _>(step.from)
-        .bind::<BigInt, _>(step.until)
-        .bind::<BigInt, _>(step.tweet_id);
+    let query = diesel::sql_query(
+        "DELETE FROM newsfeeds WHERE user_id IN (\
+             SELECT from_user_id FROM friendships \
+             WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3 \
+             UNION ALL SELECT reader_id FROM former_followers \
+             WHERE author_id = $1 AND reader_id > $2 AND reader_id <= $3) \
+         AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id",
+    )
+    .bind::<BigInt, _>(step.author_id)
+    .bind::<BigInt, _>(step.after)
+    .bind::<BigInt, _>(step.up_to)
+    .bind::<BigInt, _>(step.from)
+    .bind::<BigInt, _>(step.until)
+    .bind::<BigInt, _>(step.tweet_id);
     let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
     Ok(rows.into_iter().map(|row| row.user_id).collect())
 }

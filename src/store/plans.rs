@@ -257,6 +257,13 @@ fn every_step_of_the_writer_is_an_index_range() {
     check(&STEPS, |queries| queries.into_iter().next_back(), true);
 }
 
+/// Sorted, a delivery would write down readers whom its limit leaves out (see [`super::noting`]).
+#[test]
+fn a_delivery_takes_the_followers_as_the_index_has_them() {
+    let delivery = STEPS.iter().position(|case| case.name == "a delivery").expect("a case");
+    check(&STEPS[delivery..=delivery], |queries| queries.into_iter().next_back(), false);
+}
+
 /// The checks notice a query without an index.
 #[test]
 fn a_query_without_an_index_is_noticed() {

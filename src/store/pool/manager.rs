@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::r2d2::{Error as ManagerError, ManageConnection, R2D2Connection};
+use diesel::{PgConnection, QueryResult, SqliteConnection};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, noting};
 
 /// A connection idle for longer is asked whether it is alive before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -32,10 +33,30 @@ impl<C> Managed<C> {
     }
 }
 
-impl<C: Connection + SimpleConnection> Managed<C> {
+/// What a new connection of an engine is taught besides its settings.
+pub(super) trait Teach {
+    /// # Errors
+    /// Those of the engine.
+    fn teach(&mut self) -> QueryResult<()>;
+}
+
+impl Teach for PgConnection {
+    fn teach(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
+}
+
+impl Teach for SqliteConnection {
+    fn teach(&mut self) -> QueryResult<()> {
+        noting::teach(self)
+    }
+}
+
+impl<C: Connection + SimpleConnection + Teach> Managed<C> {
     fn connect(url: &Arc<str>, setup: &Arc<str>) -> Result<Self, ManagerError> {
         let mut conn = C::establish(url).map_err(ManagerError::ConnectionError)?;
         conn.batch_execute(setup).map_err(ManagerError::QueryError)?;
+        conn.teach().map_err(ManagerError::QueryError)?;
         let (url, setup) = (url.clone(), setup.clone());
         Ok(Managed { conn, url, setup, last_used: Instant::now(), failed: false })
     }
@@ -63,7 +84,7 @@ impl<C> Manager<C> {
 
 impl<C> ManageConnection for Manager<C>
 where
-    C: R2D2Connection + Connection + SimpleConnection + Send + 'static,
+    C: R2D2Connection + Connection + SimpleConnection + Teach + Send + 'static,
 {
     type Connection = Managed<C>;
     type Error = ManagerError;
