@@ -24,26 +24,36 @@ pub struct ListKey {
 
 impl ListKey {
     pub(super) fn name(self) -> String {
-        format!("{}{}", self.kind.family().prefix(), self.user_id)
-    }
-
-    /// [`ListKey::name`] and [`ListKey::lease`] into strings that are used again: a delivery
-    /// names many thousands.
-    pub(super) fn write_names(self, name: &mut String, lease: &mut String) {
-        let mut digits = itoa::Buffer::new();
-        name.clear();
-        name.push_str(self.kind.family().prefix());
-        name.push_str(digits.format(self.user_id));
-        lease.clear();
-        lease.push('{');
-        lease.push_str(name);
-        lease.push_str(LEASE_END);
+        let mut name = String::new();
+        self.write_name(&mut name);
+        name
     }
 
     /// The key of the loader's lease. The braces are a cluster hash tag: this key lives in the
     /// same slot as the list, so that one script may touch both.
     pub(super) fn lease(self) -> String {
-        format!("{{{}{LEASE_END}", self.name())
+        let mut lease = String::new();
+        self.write_lease(&mut lease);
+        lease
+    }
+
+    /// [`ListKey::name`] in place of what `out` holds: a delivery names many thousands.
+    pub(super) fn write_name(self, out: &mut String) {
+        out.clear();
+        self.add_name(out);
+    }
+
+    /// [`ListKey::lease`] in place of what `out` holds.
+    pub(super) fn write_lease(self, out: &mut String) {
+        out.clear();
+        out.push('{');
+        self.add_name(out);
+        out.push_str(LEASE_END);
+    }
+
+    fn add_name(self, out: &mut String) {
+        out.push_str(self.kind.family().prefix());
+        out.push_str(itoa::Buffer::new().format(self.user_id));
     }
 }
 
@@ -145,9 +155,9 @@ mod tests {
         let key = ListKey { kind: ListKind::Newsfeed, user_id: 42 };
         assert_eq!(key.name(), "user_newsfeeds:42");
         assert_eq!(key.lease(), "{user_newsfeeds:42}:gen");
-        let (mut name, mut lease) = ("left over".to_owned(), "left over".to_owned());
-        key.write_names(&mut name, &mut lease);
-        assert_eq!((name, lease), (key.name(), key.lease()));
+        let mut out = "left over".to_owned();
+        key.write_name(&mut out);
+        assert_eq!(out, key.name());
     }
 
     #[test]

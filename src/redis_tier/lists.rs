@@ -178,17 +178,18 @@ impl RedisTier {
             let mut pipe = Pipeline::with_capacity(SCRIPTS_PER_CALL);
             for lists in by_slot(call) {
                 let mut cmd = self.shared.scripts.call(Which::Push, lists.len() * 2);
-                let (mut name, mut lease) = (String::new(), String::new());
-                for (key, _) in lists {
-                    key.write_names(&mut name, &mut lease);
-                    cmd.arg(&name).arg(&lease);
+                let mut name = String::new();
+                for write in [ListKey::write_name, ListKey::write_lease] {
+                    for (key, _) in lists {
+                        write(*key, &mut name);
+                        cmd.arg(&name);
+                    }
                 }
                 cmd.arg(limit).arg(epoch);
-                // A delivery says once what it delivers.
-                let is_one_for_all = lists.iter().all(|(_, entry)| *entry == lists[0].1);
-                let entries = if is_one_for_all { &lists[..1] } else { lists };
-                for (_, entry) in entries {
-                    cmd.arg(entry.created_at.micros()).arg(entry.tweet_id);
+                // A delivery says once what it delivers, and to how many lists.
+                for same in lists.chunk_by(|(_, one), (_, next)| one == next) {
+                    let (_, Entry { created_at, tweet_id }) = same[0];
+                    cmd.arg(created_at.micros()).arg(tweet_id).arg(same.len());
                 }
                 pipe.add_command(cmd);
             }

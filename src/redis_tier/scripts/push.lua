@@ -1,7 +1,7 @@
 #!lua
--- Pushes one entry to each of many lists.
--- KEYS: list, lease, list, lease, ...
--- ARGV: limit, epoch, then created_at, tweet_id per list, or once if it is the same for all
+-- Pushes entries to lists, each entry to one or many of them.
+-- KEYS: the lists, then their leases in the same order
+-- ARGV: limit, epoch, then created_at, tweet_id and number of lists for each entry
 -- Numbers are compared as text (canonical decimals): Lua's doubles end at 2^53.
 
 local function later(a, b)
@@ -31,22 +31,21 @@ local function push(list, at, tweet)
   end
 end
 
-local lists, leases = {}, {}
-for i = 1, #KEYS, 2 do
-  lists[#lists + 1], leases[#leases + 1] = KEYS[i], KEYS[i + 1]
-end
 -- A loader that read the database before this commit must not write any more.
-redis.call('DEL', unpack(leases))
+local count = #KEYS / 2
+redis.call('DEL', unpack(KEYS, count + 1))
 -- No list: nothing to do, the next reader loads. Never a list of one entry. Most lists of a
 -- large delivery are not there, which one look at several of them tells.
 local AT_ONCE = 16
-for first = 1, #lists, AT_ONCE do
-  local last = math.min(first + AT_ONCE - 1, #lists)
-  if redis.call('EXISTS', unpack(lists, first, last)) > 0 then
-    for i = first, last do
-      local place = #ARGV == 4 and 3 or 2 * i + 1
-      push(lists[i], ARGV[place], ARGV[place + 1])
+local first = 1
+for i = 3, #ARGV, 3 do
+  local at, tweet, past = ARGV[i], ARGV[i + 1], first + tonumber(ARGV[i + 2])
+  while first < past do
+    local last = math.min(first + AT_ONCE, past) - 1
+    if redis.call('EXISTS', unpack(KEYS, first, last)) > 0 then
+      for list = first, last do push(KEYS[list], at, tweet) end
     end
+    first = last + 1
   end
 end
 return {pushed, dropped}
