@@ -62,9 +62,7 @@ impl Audience for Publisher {
             self.timelines.push(*key, *entry);
         }
         for delivered in &effects.deliveries {
-            for reader in &delivered.readers {
-                self.timelines.push(TimelineKey::Home(*reader), delivered.entry);
-            }
+            self.timelines.deliver(&delivered.readers, delivered.entry);
         }
         for removed in &effects.removals {
             for key in &removed.keys {
@@ -96,6 +94,9 @@ impl Audience for Publisher {
 
     fn tell_outside<'a>(&'a self, effects: &'a Effects, number: Option<u64>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            if !self.redis.is_configured() {
+                return;
+            }
             let pushes = list_pushes(effects);
             if !pushes.is_empty() {
                 self.redis.push(&pushes, self.redis.epoch(), self.list_limit).await;

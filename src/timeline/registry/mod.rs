@@ -4,6 +4,7 @@
 //! Registration in the map happens before an actor's first load, and a writer looks a key up
 //! after its commit. So a change either finds the actor, or the actor's load finds the change.
 
+mod deliveries;
 mod follow;
 mod passivation;
 mod reads;

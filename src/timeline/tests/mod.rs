@@ -9,6 +9,7 @@
 //! `store::clock` and `store::newsfeeds`; 21 by the writer: see `fanout::tests`.
 
 mod amendments;
+mod deliveries;
 mod direct;
 mod fills;
 mod lifecycle;
