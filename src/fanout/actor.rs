@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::core::{Core, Discard, Worked};
+use super::core::{Core, Worked};
+use super::discards::Discard;
 use super::ops::{Op, Outcome, WriteError};
 use crate::origin::Origin;
 
@@ -100,7 +100,7 @@ impl WriterActor {
 
     /// Lets a round that is under way know that somebody waits for its end.
     fn count_waiting(&self) {
-        self.core.waiting.store(self.waiting.len(), Ordering::Relaxed);
+        self.core.awaited.set_writes(self.waiting.len());
     }
 
     /// Deletes photos beside the cycles, and looks at the task that waited for it.
@@ -143,6 +143,8 @@ async fn cycle(core: Arc<Core>, group: Vec<Submit>, tasks: Tasks) -> (Tasks, Vec
         Tasks::Look if !had_ops && !core.in_doubt() => {
             core.look_at_backlog().await.map(|more| Worked { more, ..Worked::default() })
         }
+        // Only deliveries wait for Redis. Behind a write there may be one that is waited for.
+        _ if !had_ops && !core.has_room().await => Ok(Worked { more: true, ..Worked::default() }),
         _ => core.work_round().await,
     };
     match result {

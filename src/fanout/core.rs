@@ -1,26 +1,24 @@
 //! What the writer does with a group of operations, without the actor around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 
+use super::awaited::Awaited;
 use super::books;
 use super::commit::{WriterConfig, commit};
-use super::effects::{Audience, Effects, Orphans};
+use super::discards::{Discard, Discards};
+use super::effects::{Audience, Effects};
 use super::ops::{Op, Outcome, WriteError};
-use super::rotation::{ROUND_TASKS, Rotation};
+use super::outside::Outside;
+use super::rotation::Rotation;
 use super::rounds::{Job, Pace, Round, round};
 use super::throttle::Throttle;
 use crate::redis_tier::{Hold, RedisTier, WritePermit};
-use crate::store::{Db, Engine, StoreError, purge, tasks};
+use crate::store::{Db, StoreError};
 use crate::time::Clock;
-
-/// Deleted tweets whose photos are being deleted at a time.
-const DISCARDS: usize = 4;
 
 /// The parts of the writer that outlive an actor.
 pub(super) struct Core {
@@ -30,23 +28,23 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     pub(super) redis: RedisTier,
     pub(super) audience: Arc<dyn Audience>,
-    /// Writes that wait for the end of the transaction under way.
-    pub(super) waiting: Arc<AtomicUsize>,
+    /// Who waits for the end of the transaction under way.
+    pub(super) awaited: Awaited,
     /// Whether other nodes write to the same database, as of the last transaction.
     has_company: AtomicBool,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
-    open_tasks: AtomicI64,
+    pub(super) open_tasks: AtomicI64,
     rotation: Mutex<Rotation>,
     throttle: Mutex<Throttle>,
     /// The last round failed: the next one gives each step a savepoint.
     careful: AtomicBool,
     /// Tasks that failed under an earlier process have been given another chance.
-    revived: AtomicBool,
-    discards: Arc<Semaphore>,
+    pub(super) revived: AtomicBool,
+    pub(super) discards: Discards,
     /// Turns in a row that moved nothing.
-    idle_turns: AtomicI64,
-    /// What is outside follows the last transaction.
-    outside: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    pub(super) idle_turns: AtomicI64,
+    /// What is outside follows the transactions.
+    outside: Outside,
     /// A commit's outcome was unknown: caches are distrusted as soon as the database answers.
     suspect: AtomicBool,
 }
@@ -60,22 +58,22 @@ impl Core {
         audience: Arc<dyn Audience>,
     ) -> Self {
         Core {
+            awaited: Awaited::new(&db),
             db,
             clock,
             config,
             pace: Pace::default(),
             redis,
             audience,
-            waiting: Arc::default(),
             has_company: AtomicBool::new(false),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
             throttle: Mutex::default(),
             careful: AtomicBool::new(false),
             revived: AtomicBool::new(false),
-            discards: Arc::new(Semaphore::new(DISCARDS)),
+            discards: Discards::default(),
             idle_turns: AtomicI64::new(0),
-            outside: tokio::sync::Mutex::default(),
+            outside: Outside::default(),
             suspect: AtomicBool::new(false),
         }
     }
@@ -142,8 +140,8 @@ impl Core {
         Ok(())
     }
 
-    /// Lets what is outside follow, in the order of the transactions and one at a time: the
-    /// database may be one transaction ahead, so that neither waits for the other.
+    /// Lets what is outside follow in the background: neither a reply nor the next transaction
+    /// waits for it.
     async fn tell_outside(
         &self,
         effects: Arc<Effects>,
@@ -152,19 +150,28 @@ impl Core {
         hold: Option<Hold>,
     ) {
         self.has_company.store(number.is_some(), Ordering::Relaxed);
-        let mut under_way = self.outside.lock().await;
-        ended(under_way.take()).await;
-        let audience = self.audience.clone();
-        *under_way = Some(tokio::spawn(async move {
+        let (audience, timelines) = (self.audience.clone(), effects.timelines());
+        let work = async move {
             audience.tell_outside(&effects, number).await;
             drop(hold);
             permit.done();
-        }));
+        };
+        self.outside.follow(timelines, work).await;
     }
 
     /// Waits until everybody has been told of everything.
     pub(super) async fn outside_done(&self) {
-        ended(self.outside.lock().await.take()).await;
+        self.outside.settled().await;
+    }
+
+    /// Waits until there is room outside for another round. `false`: a write waits, which comes
+    /// first.
+    pub(super) async fn has_room(&self) -> bool {
+        let rows = self.throttle.lock().rows(self.pace, self.has_company.load(Ordering::Relaxed));
+        tokio::select! {
+            () = self.outside.has_room_for(rows) => true,
+            () = self.awaited.a_write() => false,
+        }
     }
 
     /// Moves open tasks on by one round. One that the database has refused is repeated step by
@@ -187,19 +194,19 @@ impl Core {
         let permit = self.redis.begin_write().await;
         let rotation = *self.rotation.lock();
         let throttle = *self.throttle.lock();
-        // On SQLite likes and comments wait for the same lock.
-        let company =
-            self.has_company.load(Ordering::Relaxed) || self.db.engine() == Engine::Sqlite;
-        let rows = throttle.rows(self.pace, company);
+        let hurried_rows = throttle.hurried_rows(self.pace);
+        let rows = throttle.rows(self.pace, self.has_company.load(Ordering::Relaxed));
+        // Behind a write a round does not wait for room, but it is a short one then.
+        let rows = rows.min(self.outside.room().max(hurried_rows));
         let job = Job {
             config: self.config,
             pace: self.pace,
             rows,
-            hurried_rows: throttle.hurried_rows(self.pace),
-            waiting: self.waiting.clone(),
+            hurried_rows,
+            awaited: self.awaited.clone(),
             now: self.clock.now(),
             careful: self.careful.load(Ordering::Relaxed),
-            discards: self.discards.available_permits(),
+            discards: self.discards.free(),
         };
         let (inside, audience) = (permit.clone(), self.audience.clone());
         let result = self
@@ -228,78 +235,9 @@ impl Core {
         books::round(&effects, started.elapsed());
         // Cheaper than an empty round, which is a write.
         let more = !all_done || self.look_at_backlog().await.unwrap_or(true);
-        let discards = effects.orphans.iter().filter_map(|orphans| {
-            let slot = self.discards.clone().try_acquire_owned().ok()?;
-            Some(Discard { orphans: orphans.clone(), slot })
-        });
-        Ok(Worked { more, discards: discards.collect() })
-    }
-
-    /// A round of tasks that all wait for others. Once every open one has had such a turn, it is
-    /// time to do nothing.
-    async fn nothing_moved(&self, turns: usize) -> Result<Worked, StoreError> {
-        let idle = self.idle_turns.fetch_add(turns as i64, Ordering::Relaxed) + turns as i64;
-        let more = turns == ROUND_TASKS && idle <= self.open_tasks.load(Ordering::Relaxed);
-        if !more {
-            self.idle_turns.store(0, Ordering::Relaxed);
-            self.look_at_backlog().await?;
-        }
-        Ok(Worked { more, ..Worked::default() })
-    }
-
-    /// Deletes the photos of a deleted tweet, and then the rows that name them. What fails is
-    /// tried again like any other step of a task.
-    pub(super) async fn discard(&self, job: Discard) {
-        let Discard { orphans: Orphans { task, urls }, slot } = job;
-        let gone = self.audience.discard(&urls).await;
-        let now = self.clock.now();
-        let failed = gone.as_ref().err().cloned();
-        let recorded = self
-            .db
-            .write("writer.photos", move |conn| match &gone {
-                Ok(()) => Ok(purge::photos_are_gone(conn, task.id, task.tweet_id)?),
-                Err(error) => Ok(tasks::set_back(conn, task.id, task.attempts + 1, error, now)?),
-            })
-            .await;
-        if let Some(error) = failed {
-            tracing::warn!(task_id = task.id, error, "photos of a deleted tweet are left");
-        }
-        if let Err(error) = recorded {
-            // The task is still there: it asks again when its time has come.
-            tracing::warn!(task_id = task.id, %error, "deleted photos could not be noted");
-        }
-        drop(slot);
-    }
-
-    /// Learns the backlog from the database, for the gauges. Whether there is one.
-    pub(super) async fn look_at_backlog(&self) -> Result<bool, StoreError> {
-        self.revive_once().await?;
-        // Once the gauge says that nothing is open, everybody has been told.
-        self.outside_done().await;
-        let backlog = self.refresh_ages().await?;
-        self.open_tasks.store(backlog.open, Ordering::Relaxed);
-        books::open_tasks(backlog.open);
-        Ok(backlog.open > 0)
-    }
-
-    /// Gives tasks another chance that failed, or waited for something, under an earlier
-    /// process.
-    async fn revive_once(&self) -> Result<(), StoreError> {
-        if !self.revived.load(Ordering::Relaxed) {
-            let revived = self.db.write("writer.revive", |conn| Ok(tasks::revive(conn)?)).await?;
-            self.revived.store(true, Ordering::Relaxed);
-            if revived > 0 {
-                tracing::info!(tasks = revived, "tasks that were set back are tried again");
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the gauges up to date that tell how old and how healthy the backlog is.
-    pub(super) async fn refresh_ages(&self) -> Result<tasks::Backlog, StoreError> {
-        let backlog = self.db.read("writer.backlog", |conn| Ok(tasks::backlog(conn)?)).await?;
-        books::backlog(&backlog, self.clock.now());
-        Ok(backlog)
+        let orphans = effects.orphans.iter();
+        let discards = orphans.filter_map(|orphans| self.discards.take_on(orphans)).collect();
+        Ok(Worked { more, discards })
     }
 
     /// Whether the outcome of a commit is still unknown. The next transaction, of whatever sort,
@@ -336,16 +274,6 @@ impl Core {
     }
 }
 
-async fn ended(work: Option<JoinHandle<()>>) {
-    if let Some(work) = work
-        && let Err(error) = work.await
-    {
-        // Its permit was dropped, which counts as a loss: Redis is not believed before it has
-        // begun anew.
-        tracing::error!(%error, "telling what is outside has failed");
-    }
-}
-
 /// What a round leaves to be done.
 #[derive(Default)]
 pub(super) struct Worked {
@@ -353,10 +281,4 @@ pub(super) struct Worked {
     pub(super) more: bool,
     /// Photos to be deleted, which nobody waits for.
     pub(super) discards: Vec<Discard>,
-}
-
-/// Photos to be deleted, and the right to do so.
-pub(super) struct Discard {
-    orphans: Orphans,
-    slot: OwnedSemaphorePermit,
 }

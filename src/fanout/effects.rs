@@ -154,6 +154,14 @@ impl Effects {
         }
     }
 
+    /// Timelines that it concerns; one as often as it is named.
+    pub fn timelines(&self) -> usize {
+        let delivered: usize =
+            self.deliveries.iter().map(|delivered| delivered.readers.len()).sum();
+        let removed: usize = self.removals.iter().map(|removed| removed.keys.len()).sum();
+        self.pushes.len() + delivered + removed + self.rewritten().count()
+    }
+
     /// Adds what happened after it.
     pub(super) fn append(&mut self, later: Effects) {
         self.pushes.extend(later.pushes);

@@ -8,11 +8,15 @@
 //! `fanout_tasks`, but for the counts of `tweets`, which are the Counter's.
 
 mod actor;
+mod awaited;
+mod backlog;
 mod books;
 mod commit;
 mod core;
+mod discards;
 mod effects;
 mod ops;
+mod outside;
 mod posts;
 mod removal;
 mod rotation;

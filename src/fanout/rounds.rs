@@ -1,13 +1,12 @@
 //! One transaction for several tasks, each moved on by a bounded step.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use super::awaited::Awaited;
 use super::commit::WriterConfig;
 use super::effects::{Chunk, Effects, Failed, Finished};
 use super::rotation::{ROUND_TASKS, Rotation};
-use super::steps::{Budget, Progress, is_awaited, step};
+use super::steps::{Budget, Progress, step};
 use crate::store::tasks::{self, Queue, Task, Work};
 use crate::store::{Conn, StoreError, clock};
 use crate::time::Timestamp;
@@ -51,8 +50,8 @@ pub(super) struct Job {
     pub(super) rows: usize,
     /// ... and when a tweet waits for its first followers among other tasks.
     pub(super) hurried_rows: usize,
-    /// Writes that wait for the end of this round.
-    pub(super) waiting: Arc<AtomicUsize>,
+    /// Who waits for the end of this round.
+    pub(super) awaited: Awaited,
     /// The process clock.
     pub(super) now: Timestamp,
     /// Whether each step gets a savepoint, so that one that fails is undone alone.
@@ -97,13 +96,13 @@ pub(super) fn round(
     let mut left = if hurry { job.hurried_rows } else { job.rows };
     let mut discards = job.discards;
     for (place, (queue, task)) in picked.iter().enumerate() {
-        let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || is_awaited(&job.waiting);
+        let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || job.awaited.is_so();
         if place > 0 && is_over {
             break;
         }
         let share = (left / (picked.len() - place)).max(job.pace.share_rows);
-        let waiting = &*job.waiting;
-        let budget = Budget { share, sweep: job.pace.sweep_rows, discards, waiting };
+        let (sweep, awaited) = (job.pace.sweep_rows, &job.awaited);
+        let budget = Budget { share, sweep, discards, awaited };
         let rows_before = effects.rows;
         worked |= take_turn(conn, job, task, moments.take(), budget, &mut effects)?;
         left = left.saturating_sub(effects.rows - rows_before);

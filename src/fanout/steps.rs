@@ -1,9 +1,8 @@
 //! Steps of durable tasks: bounded work inside the transaction of a round.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use diesel::QueryResult;
 
+use super::awaited::Awaited;
 use super::commit::WriterConfig;
 use super::effects::{Delivered, Effects};
 use super::removal::{purge, retract, sweep, trim};
@@ -25,13 +24,8 @@ pub(super) struct Budget<'a> {
     pub(super) sweep: usize,
     /// Tweets whose photos may be given to the photo store.
     pub(super) discards: usize,
-    /// Writes that wait for the end of the round.
-    pub(super) waiting: &'a AtomicUsize,
-}
-
-/// Whether a write waits for the end of the round.
-pub(super) fn is_awaited(waiting: &AtomicUsize) -> bool {
-    waiting.load(Ordering::Relaxed) > 0
+    /// Who waits for the end of the round.
+    pub(super) awaited: &'a Awaited,
 }
 
 /// How far a step has come.
@@ -121,12 +115,13 @@ fn deliver(
                 limit,
             },
         )?;
-        after = served.iter().copied().max().unwrap_or(after);
+        after = served.last().copied().unwrap_or(after);
+        let is_last = served.len() < limit;
         readers.extend_from_slice(&served);
-        if served.len() < limit {
+        if is_last {
             break true;
         }
-        if readers.len() >= budget.share || is_awaited(budget.waiting) {
+        if readers.len() >= budget.share || budget.awaited.is_so() {
             break false;
         }
     };

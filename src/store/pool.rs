@@ -17,6 +17,7 @@ mod manager;
 pub(super) mod setup;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::{Conn, Engine, StoreError};
@@ -88,6 +89,12 @@ impl Db {
     /// Connections in use of the read and the write lane, for metrics.
     pub fn in_use(&self) -> (usize, usize) {
         (self.read.in_use(), self.write.in_use())
+    }
+
+    /// Transactions that wait for a connection of the write lane: on SQLite, for the end of the
+    /// one under way.
+    pub fn waiting_writes(&self) -> Arc<AtomicUsize> {
+        self.write.waiting()
     }
 
     /// Runs queries that only read. `name` names the query in logs and metrics.

@@ -25,7 +25,7 @@ pub(super) struct Lane {
     name: &'static str,
     pool: AnyPool,
     permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
     silence: Silence,
     config: DbConfig,
 }
@@ -36,7 +36,7 @@ impl Lane {
             name,
             pool: AnyPool::open(engine, config, size),
             permits: Arc::new(Semaphore::new(size as usize)),
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::default(),
             silence: Silence::default(),
             config: config.clone(),
         }
@@ -45,6 +45,11 @@ impl Lane {
     pub(super) fn in_use(&self) -> usize {
         let size = self.pool.size();
         size - self.permits.available_permits().min(size)
+    }
+
+    /// Calls that wait for a permit.
+    pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
+        self.waiting.clone()
     }
 
     /// A connection for the calling thread, past the permits.
