@@ -10,6 +10,7 @@ on_every_setup! {
     failure_mode_06_what_becomes_visible_later_has_a_later_time,
     failure_mode_10_a_post_and_its_delete_at_once_leave_nothing,
     failure_mode_18_a_large_author_holds_up_nobody,
+    a_burst_of_several_authors_is_delivered_once_in_bounded_memory,
     a_long_back_fill_arrives_completely,
     the_books_tell_where_deliveries_stand,
 }
@@ -106,6 +107,32 @@ fn failure_mode_18_a_large_author_holds_up_nobody(app: App) {
     let entries = app.sql("SELECT count(*) AS n FROM newsfeeds WHERE user_id >= 100000");
     assert!(entries < FOLLOWERS * TWEETS, "the small author was served after the large one");
     followers::wait_until_delivered(&app, LIMIT);
+    followers::assert_delivered_once(&app, 0);
+}
+
+/// Memory that deliveries may take, in KiB, whatever the number of followers and of tweets that
+/// wait: the database's page cache on SQLite, the readers of a few transactions, and room for
+/// what the allocator keeps.
+const ROOM_KIB: u64 = 64 * 1024;
+
+/// With `ROOST_TEST_FULL_LENGTH=1` one of them has 1,000,000 followers.
+fn a_burst_of_several_authors_is_delivered_once_in_bounded_memory(app: App) {
+    let (largest, others) = (effort::lasting(10_000, 1_000_000), effort::lasting(1_000, 100_000));
+    let tweets = effort::lasting(5, 10);
+    let authors: Vec<Client> = ["ann", "bob", "eve", "joe"].map(|name| app.sign_up(name)).into();
+    for (place, author) in authors.iter().enumerate() {
+        followers::add(&app, author.id, if place == 0 { largest } else { others });
+    }
+    let before = app.memory_kib();
+    thread::scope(|scope| {
+        for author in &authors {
+            scope.spawn(|| author.tweets(tweets));
+        }
+    });
+    let took = followers::wait_until_delivered(&app, effort::lasting(LIMIT, 10 * LIMIT));
+    let grown = app.peak_memory_kib().saturating_sub(before);
+    println!("{:?}: {took:?} after the last post, {grown} KiB more", app.setup);
+    assert!(grown < ROOM_KIB, "memory grew by {grown} KiB");
     followers::assert_delivered_once(&app, 0);
 }
 
