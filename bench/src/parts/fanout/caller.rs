@@ -1,13 +1,16 @@
 //! One user on one connection.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use tokio::runtime::Runtime;
 
-use super::stage::{LIMIT, LOOK_EVERY};
+use super::stage::{LIMIT, pause};
 use crate::load::{Connection, Request};
+
+/// Least time between two reads of a feed that are to see a tweet.
+const READ_EVERY: Duration = Duration::from_micros(250);
 
 /// One user on one connection.
 pub(super) struct Caller {
@@ -61,7 +64,7 @@ impl Caller {
             if self.feed()? == Some(tweet) {
                 return Ok(Instant::now());
             }
-            std::thread::sleep(LOOK_EVERY);
+            pause(begun, READ_EVERY);
         }
         bail!("tweet {tweet} is not visible within {LIMIT:?}")
     }

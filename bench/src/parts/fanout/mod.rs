@@ -56,8 +56,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<Section> {
     }
     section.plots.push(plot);
     section.remark(
-        "Rows per second are counted from the 201 of the post until every follower's entry is \
-         committed and told; the rival from its start to its commit.",
+        "Rows per second are counted from the 201 of the post until the last follower sees it, with \
+         a Redis until that has been told of all; the rival from its start to its commit.",
     );
     section.remark(format!("{MILLION}=1 adds an author with 1,000,000 followers."));
     Ok(section)

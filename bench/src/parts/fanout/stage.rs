@@ -15,7 +15,8 @@ use crate::process::Process;
 /// The first follower that is a row only.
 const FIRST: i64 = 10_000;
 
-/// A reader with a session, who comes after all other followers in every delivery.
+/// A reader with a session, who follows everybody but the small author, and comes after all
+/// other followers in every delivery.
 pub(super) const LAST_READER: i64 = 5_000_000;
 
 /// Another one, who follows the small author only.
@@ -30,8 +31,8 @@ pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// Entries delivered so far.
 const DELIVERIES: &str = "roost_fanout_deliveries_total";
 
-/// Least time between two looks at whether something has happened.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Least time between two looks at the metrics.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What a look may add to a time that is measured. One takes the service a good part of a
 /// millisecond, so a look every millisecond would slow down what it looks at.
@@ -110,21 +111,29 @@ impl Stage {
         Ok(self.data)
     }
 
-    /// Posts, and tells how long the delivery took from the 201 on.
+    /// Posts, and tells how long it took from the 201 until the last of the followers saw it.
+    /// Deliveries go by id, so that everybody else has it then; with a Redis, until that has been
+    /// told, too.
     pub(super) fn deliver(&mut self, author: Author) -> anyhow::Result<Duration> {
         let mut caller = Caller::new(self.address(), self.cookie(author.id)?)?;
-        // The session is known then.
+        let mut last = Caller::new(self.address(), self.cookie(LAST_READER)?)?;
+        // The sessions are known then, and the feed is warm.
         caller.feed()?;
+        last.feed()?;
         self.wait_until_idle()?;
         let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
         let all = delivered + author.followers as f64;
-        let (_, answered) = caller.post()?;
-        // Open from before the answer until everybody, Redis too, has been told.
+        let (tweet, answered) = caller.post()?;
+        let mut seen = last.wait_for(tweet)?;
+        if self.setup() == Setup::PostgresRedis {
+            // Open from before the answer until everybody has been told.
+            self.wait_until_idle()?;
+            seen = Instant::now();
+        }
         self.wait_until_idle()?;
-        let took = answered.elapsed();
         let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
         ensure!(delivered >= all, "{delivered} entries are delivered, and not {all}");
-        Ok(took)
+        Ok(seen.duration_since(answered))
     }
 
     /// Waits until no task is open.
@@ -132,7 +141,7 @@ impl Stage {
         let begun = Instant::now();
         while self.watch.gauge("roost_fanout_tasks_open")? != Some(0.0) {
             ensure!(begun.elapsed() < LIMIT, "not delivered within {LIMIT:?}");
-            pause(begun);
+            pause(begun, LOOK_EVERY);
         }
         Ok(())
     }
@@ -164,9 +173,9 @@ impl Stage {
     }
 }
 
-/// Waits before the next look at something that began at `since`.
-fn pause(since: Instant) {
-    std::thread::sleep(LOOK_EVERY.max(since.elapsed() / RESOLUTION));
+/// Waits before the next look at something that began at `since`, for `least` at least.
+pub(super) fn pause(since: Instant, least: Duration) {
+    std::thread::sleep(least.max(since.elapsed() / RESOLUTION));
 }
 
 /// Authors and readers; the other followers are rows of `friendships` only.
@@ -185,24 +194,18 @@ fn people() -> String {
 
 fn followers(author: Author) -> String {
     let Author { id, followers } = author;
-    let real = match author {
-        Author::THOUSAND => Some(LAST_READER),
-        Author::SMALL => Some(SMALL_READER),
-        _ => None,
-    };
-    let rows = followers - i64::from(real.is_some());
+    let real = if author == Author::SMALL { SMALL_READER } else { LAST_READER };
+    let rows = followers - 1;
     let mut statements = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rows} - 1) \
          INSERT INTO friendships (from_user_id, to_user_id, created_at) \
          SELECT {FIRST} + i, {id}, i + 1 FROM n; \
          UPDATE profiles SET followers_count = {followers} WHERE user_id = {id}"
     );
-    if let Some(reader) = real {
-        statements += &format!(
-            "; INSERT INTO friendships (from_user_id, to_user_id, created_at) \
-             VALUES ({reader}, {id}, {followers})"
-        );
-    }
+    statements += &format!(
+        "; INSERT INTO friendships (from_user_id, to_user_id, created_at) \
+         VALUES ({real}, {id}, {followers})"
+    );
     if author == Author::SMALL {
         let all: Vec<String> =
             READERS.map(|reader| format!("({reader}, {id}, {})", reader + 1_000)).collect();
