@@ -5,10 +5,10 @@ use diesel::QueryResult;
 use super::commit::WriterConfig;
 use super::effects::{Effects, Orphans, Removed};
 use super::steps::{Budget, Progress};
-use crate::store::newsfeeds::Retraction;
+use crate::store::deliveries::Retraction;
 use crate::store::retention::{self, Trimmed};
 use crate::store::tasks::{self, NewTask, Task, TaskKind};
-use crate::store::{Conn, friendships, newsfeeds, purge as belongings, tweets};
+use crate::store::{Conn, deliveries, friendships, newsfeeds, purge as belongings, tweets};
 use crate::time::Timestamp;
 use crate::timeline::{Amendment, TimelineKey};
 
@@ -32,7 +32,7 @@ pub(super) fn retract(
     };
     let end = friendships::nth_holder(conn, task.author_id, task.progress, share)?
         .filter(|end| *end < task.until_key);
-    let readers = newsfeeds::retract(
+    let readers = deliveries::retract(
         conn,
         Retraction {
             tweet_id: task.tweet_id,

@@ -6,9 +6,9 @@ use super::awaited::Awaited;
 use super::commit::WriterConfig;
 use super::effects::{Delivered, Effects};
 use super::removal::{purge, retract, sweep, trim};
-use crate::store::newsfeeds::Delivery;
+use crate::store::deliveries::Delivery;
 use crate::store::tasks::{self, Task, TaskKind};
-use crate::store::{self, Conn, StoreError, friendships, newsfeeds, recount, tweets};
+use crate::store::{self, Conn, StoreError, deliveries, friendships, newsfeeds, recount, tweets};
 use crate::time::Timestamp;
 use crate::timeline::{Amendment, Entry};
 
@@ -104,7 +104,7 @@ fn deliver(
     let mut after = task.progress;
     let is_done = loop {
         let limit = STATEMENT_ROWS.min(budget.share - readers.len());
-        let served = newsfeeds::deliver(
+        let served = deliveries::deliver(
             conn,
             Delivery {
                 tweet_id: task.tweet_id,

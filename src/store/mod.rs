@@ -15,6 +15,7 @@ pub mod comments;
 mod conn;
 pub mod copying;
 pub mod counts;
+pub mod deliveries;
 mod error;
 pub mod explain;
 pub mod follow_spans;

@@ -13,13 +13,13 @@ use diesel::row::NamedRow;
 use diesel::sql_types::Text;
 use parking_lot::Mutex;
 
+use super::deliveries::{Delivery, Retraction};
 use super::friendships::Side;
 use super::likes::LikeKind;
-use super::newsfeeds::{Delivery, Retraction};
 use super::notifications::Filter;
 use super::tasks::Turns;
 use super::testing::databases;
-use super::{Conn, Engine, comments, follow_spans, friendships, likes, newsfeeds};
+use super::{Conn, Engine, comments, deliveries, follow_spans, friendships, likes, newsfeeds};
 use super::{notifications, on, tasks, tweets};
 use crate::time::Timestamp;
 use crate::timeline::Range;
@@ -176,7 +176,7 @@ const STEPS: [Case; 5] = [
         run: |c| {
             let (tweet_id, author_id, after, limit) = (1, 1, 0, 9);
             let step = Delivery { tweet_id, author_id, followed_before: AT, at: AT, after, limit };
-            newsfeeds::deliver(c, step).map(drop)
+            deliveries::deliver(c, step).map(drop)
         },
         sqlite: "friendships_fanout (to_user_id=? AND from_user_id>?)",
         postgres: "(to_user_id = $3) AND (from_user_id > $4)",
@@ -198,7 +198,7 @@ const STEPS: [Case; 5] = [
         run: |c| {
             let (tweet_id, author_id, after, up_to) = (1, 1, 0, 9);
             let step = Retraction { tweet_id, author_id, from: AT, until: AT, after, up_to };
-            newsfeeds::retract(c, step).map(drop)
+            deliveries::retract(c, step).map(drop)
         },
         sqlite: "SEARCH newsfeeds USING PRIMARY KEY (user_id=? AND created_at>? AND created_at<?)",
         postgres: "(created_at >= $4) AND (created_at <= $5)",

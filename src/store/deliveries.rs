@@ -1,0 +1,136 @@
+//! A tweet put into the feeds of many readers, and taken out of them.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt};
+
+use super::prepared::Prepared;
+use super::{Conn, noting, on};
+use crate::time::Timestamp;
+
+#[derive(QueryableByName)]
+struct Reader {
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+}
+
+#[derive(QueryableByName)]
+struct Readers {
+    #[diesel(sql_type = Array<BigInt>)]
+    readers: Vec<i64>,
+}
+
+/// What one step of a delivery needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery {
+    /// The tweet that is delivered.
+    pub tweet_id: i64,
+    /// Its author.
+    pub author_id: i64,
+    /// Only those who followed before this moment (the tweet's own) receive it; who followed
+    /// later got it with the back-fill.
+    pub followed_before: Timestamp,
+    /// When the entries become visible.
+    pub at: Timestamp,
+    /// Followers with an id above this one ...
+    pub after: i64,
+    /// ... and so many of them at most.
+    pub limit: usize,
+}
+
+/// The followers that a step serves; the `?` are those of [`Delivery::binds`].
+macro_rules! to_next_followers {
+    ($insert:literal, $reader:literal) => {
+        concat!(
+            $insert,
+            " INTO newsfeeds (user_id, created_at, tweet_id) SELECT ",
+            $reader,
+            ", CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+             WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
+             ORDER BY from_user_id LIMIT ?"
+        )
+    };
+}
+
+/// One row with all readers: a row each would take the server and this process longer to pass
+/// on than the array.
+const DELIVER_POSTGRES: &str = concat!(
+    "WITH served AS (",
+    to_next_followers!("INSERT", "from_user_id"),
+    " RETURNING user_id) SELECT coalesce(array_agg(user_id), '{}') AS readers FROM served"
+);
+
+/// A row that is there already fails the transaction, so SQLite need not keep what the statement
+/// has changed to undo it alone: `OR FAIL`.
+const DELIVER_SQLITE: &str = to_next_followers!("INSERT OR FAIL", "noted(from_user_id)");
+
+impl Delivery {
+    fn binds(&self) -> [i64; 6] {
+        [
+            self.at.micros(),
+            self.tweet_id,
+            self.author_id,
+            self.after,
+            self.followed_before.micros(),
+            self.limit as i64,
+        ]
+    }
+}
+
+/// Delivers a tweet to the next followers, without the rows leaving the server, and returns
+/// who received it in the order of their ids; fewer than `limit` only at the end.
+///
+/// # Errors
+/// Those of the statement. The transaction must be given up then, or the savepoint.
+pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
+    let binds = &step.binds();
+    match conn {
+        Conn::Pg(c) => {
+            let query = Prepared { sql: DELIVER_POSTGRES, binds };
+            query.get_result(&mut **c).map(|Readers { readers }| readers)
+        }
+        Conn::Sqlite(c) => {
+            let query = Prepared { sql: DELIVER_SQLITE, binds };
+            let (rows, readers) = noting::taken_down(step.limit, || query.execute(&mut **c))?;
+            debug_assert_eq!(rows, readers.len());
+            Ok(readers)
+        }
+    }
+}
+
+/// What one step of taking back a deleted tweet needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Retraction {
+    /// The deleted tweet.
+    pub tweet_id: i64,
+    /// Its author.
+    pub author_id: i64,
+    /// Deliveries happened no earlier than this ...
+    pub from: Timestamp,
+    /// ... and no later than this, so each reader's range is short.
+    pub until: Timestamp,
+    /// Followers with an id above this one ...
+    pub after: i64,
+    /// ... up to this one.
+    pub up_to: i64,
+}
+
+/// Removes a deleted tweet from the feeds of a range of followers, and of former followers who
+/// have kept the author's tweets, and returns whose.
+pub fn retract(conn: &mut Conn<'_>, step: Retraction) -> QueryResult<Vec<i64>> {
+    let query = diesel::sql_query(
+        "DELETE FROM newsfeeds WHERE user_id IN (\
+             SELECT from_user_id FROM friendships \
+             WHERE to_user_id = $1 AND from_user_id > $2 AND from_user_id <= $3 \
+             UNION ALL SELECT reader_id FROM former_followers \
+             WHERE author_id = $1 AND reader_id > $2 AND reader_id <= $3) \
+         AND created_at >= $4 AND created_at <= $5 AND tweet_id = $6 RETURNING user_id",
+    )
+    .bind::<BigInt, _>(step.author_id)
+    .bind::<BigInt, _>(step.after)
+    .bind::<BigInt, _>(step.up_to)
+    .bind::<BigInt, _>(step.from)
+    .bind::<BigInt, _>(step.until)
+    .bind::<BigInt, _>(step.tweet_id);
+    let rows: Vec<Reader> = on!(conn, |c| query.load(c))?;
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
+}
