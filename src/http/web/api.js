@@ -59,10 +59,10 @@ function description() {
   return described;
 }
 
-/** The length of a text that an operation takes, which is a setting of the service. */
-async function longest(path, field) {
+/** What a POST takes, by field: `minLength`, `maxLength`. They are settings of the service. */
+async function fieldsOf(path) {
   const { content } = (await description()).paths[path].post.requestBody;
-  return content["application/json"].schema.properties[field].maxLength;
+  return content["application/json"].schema.properties;
 }
 
 const once = (key) => ({ "Idempotency-Key": key });
@@ -70,6 +70,7 @@ const target = (kind, id) => ({ content_type: kind, object_id: id });
 
 export const api = {
   status: () => send("GET", "/api/accounts/login_status/"),
+  signUpFields: () => fieldsOf("/api/accounts/signup/"),
   signUp: (fields) => send("POST", "/api/accounts/signup/", { body: fields }),
   logIn: (fields) => send("POST", "/api/accounts/login/", { body: fields }),
   logOut: () => send("POST", "/api/accounts/logout/"),
@@ -78,7 +79,7 @@ export const api = {
   tweetsOf: (userId, cursors, signal) =>
     send("GET", "/api/tweets/", { query: { user_id: userId, ...cursors }, signal }),
   tweet: (id) => send("GET", "/api/tweets/" + id + "/"),
-  longestTweet: () => longest("/api/tweets/", "content"),
+  tweetFields: () => fieldsOf("/api/tweets/"),
   post: (form, key) => send("POST", "/api/tweets/", { body: form, headers: once(key) }),
   remove: (id) => send("DELETE", "/api/tweets/" + id + "/"),
 

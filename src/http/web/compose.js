@@ -75,7 +75,7 @@ export function composer(posted) {
   text.addEventListener("input", changed);
   text.addEventListener("focus", async () => {
     try {
-      longest = await api.longestTweet();
+      longest = (await api.tweetFields()).content.maxLength;
       measure();
     } catch { /* Then only the API knows. */ }
   });

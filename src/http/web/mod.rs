@@ -92,6 +92,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::http::{profiles, tweets};
+    use crate::media::FILE_LIMIT;
 
     fn names(text: &str, before: &str, after: char) -> BTreeSet<String> {
         text.split(before)
@@ -111,6 +113,21 @@ mod tests {
         }
         let embedded = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
         assert_eq!(asked, embedded);
+    }
+
+    /// What is fixed in the contract stands in the page, too: it spares a round trip.
+    #[test]
+    fn the_page_knows_the_limits_of_the_service() {
+        let has = |file: &str, line: &str| {
+            let (_, _, text) = FILES.iter().find(|(name, ..)| *name == file).unwrap();
+            assert!(text.contains(line), "{file} has no {line}");
+        };
+        has("compose.js", &format!("const MOST_PHOTOS = {};", tweets::MOST_PHOTOS));
+        let megabytes = FILE_LIMIT / (1024 * 1024);
+        has("compose.js", &format!("const LARGEST_PHOTO = {megabytes} * 1024 * 1024;"));
+        has("compose.js", &format!("A photo may have at most {megabytes} MiB."));
+        assert_eq!(tweets::MOST_PHOTOS, 9, "compose.js says \"At most nine photos.\"");
+        has("profile.js", &format!("maxLength: {}", profiles::NICKNAME.max));
     }
 
     /// Nothing from elsewhere, and nothing that the policy forbids.

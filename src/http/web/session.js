@@ -8,6 +8,9 @@ const FIELDS = {
   password: { label: "Password", type: "password" },
 };
 
+/** Keeps the room of a hint that is still to come. */
+const BLANK = "\u00a0";
+
 const KINDS = {
   login: {
     title: "Log in", names: ["username", "password"], send: api.logIn, password: "current-password",
@@ -16,13 +19,23 @@ const KINDS = {
   signup: {
     title: "Sign up", names: ["username", "email", "password"], send: api.signUp, password: "new-password",
     other: ["Have an account? ", "#/login", "Log in"],
-    hints: { username: "3 to 20 letters, digits or _", password: "At least 8 characters" },
+    hints: { username: BLANK, password: BLANK }, rules,
   },
 };
 
+/** What the service wants of a new account: lengths are its settings. */
+async function rules() {
+  const { username, password } = await api.signUpFields();
+  return {
+    username: username.minLength + " to " + username.maxLength + " letters, digits or _",
+    password: "At least " + password.minLength + " characters",
+  };
+}
+
 /** Shows the form on `page`; `entered` is called with the user (u). */
 export function showEntry(page, kind, entered) {
-  const { title, names, send, password, other, hints = {} } = KINDS[kind];
+  const { title, names, send, password, other, rules } = KINDS[kind];
+  let { hints = {} } = KINDS[kind];
   const inputs = new Map();
   const problem = el("p", { className: "wrong", role: "alert" });
   const button = el("button", { className: "button" }, title);
@@ -37,6 +50,16 @@ export function showEntry(page, kind, entered) {
     inputs.set(name, { input, note });
     return el("div", { className: "field" }, el("label", { for: id }, label), input, note);
   });
+
+  /** Shows the hints; where a complaint stands, later. */
+  async function hint() {
+    try {
+      hints = await rules();
+    } catch { /* Then only the API knows. */ }
+    for (const [name, { note }] of inputs) {
+      if (note.className === "hint") note.textContent = hints[name] || "";
+    }
+  }
 
   /** Puts each complaint under its field and the focus on the first. */
   function complain(error) {
@@ -74,5 +97,6 @@ export function showEntry(page, kind, entered) {
     el("p", { className: "motto" }, "Roost shows what the people you follow have posted."), rows, problem, button,
     el("p", { className: "other" }, other[0], el("a", { href: other[1] }, other[2])));
   page.replaceChildren(el("div", { className: "entry" }, form));
+  if (rules) hint();
   return () => {};
 }

@@ -7,6 +7,7 @@ in_both_windows! {
     a_first_evening_on_roost,
     it_looks_right_in_the_dark,
     it_counts_down_to_the_services_own_limit,
+    it_asks_for_what_the_service_asks_for,
 }
 
 /// Tweets shown on the page.
@@ -244,6 +245,35 @@ fn it_looks_right_in_the_dark(size: Size) {
     browser.value("scrollTo(0, document.body.scrollHeight)");
     browser.picture("13-dark-photos");
     is_quiet(&browser);
+    photos_have_their_room_before_they_are_there(&browser);
+}
+
+/// What stands below a photo must not move when it comes.
+fn photos_have_their_room_before_they_are_there(browser: &Browser) {
+    browser.wait_for("document.querySelectorAll('.photos').length === 3");
+    let heights = "[...document.querySelectorAll('.photos')].map((box) => box.offsetHeight)";
+    let with = browser.value(heights);
+    browser.value(
+        "document.querySelectorAll('.photos img').forEach((img) => img.removeAttribute('src'))",
+    );
+    assert_eq!(browser.value(heights), with);
+}
+
+fn it_asks_for_what_the_service_asks_for(size: Size) {
+    let lengths = [("ROOST_USERNAME_LENGTH", "6..12"), ("ROOST_PASSWORD_LENGTH", "10..64")];
+    let app = lengths
+        .into_iter()
+        .fold(App::on(Setup::Sqlite), |app, (name, value)| app.env(name, value))
+        .start();
+    let browser = Browser::start(size, false);
+    browser.go(&format!("{}/#/signup", app.base_url()));
+    let hint = |name: &str| format!("document.querySelector('#entry-{name}-note')?.textContent");
+    browser.wait_for(&format!("{} === '6 to 12 letters, digits or _'", hint("username")));
+    browser.wait_for(&format!("{} === 'At least 10 characters'", hint("password")));
+    browser.type_into("#entry-username", "ann");
+    browser.click(".entry .button");
+    browser.find("#entry-username[aria-invalid=true]");
+    browser.picture("15-signup-hints");
 }
 
 fn it_counts_down_to_the_services_own_limit(size: Size) {
