@@ -35,6 +35,17 @@ impl Origin {
         }
     }
 
+    /// The same request as part of the trace that a `traceparent` header (W3C Trace Context)
+    /// names. One that makes no sense changes nothing.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn below(self, traceparent: &str) -> Origin {
+        if let Some(span) = &self.span {
+            spans::put_below(span, traceparent);
+        }
+        self
+    }
+
     /// Work that is done for all of these at once.
     pub fn of_group<'a>(members: impl Iterator<Item = &'a Origin>) -> Origin {
         let mut requests = members.filter(|member| member.request_id.is_some());
@@ -87,7 +98,10 @@ impl Origin {
 /// service does by itself is not: it would be most of what a quiet service sends.
 #[cfg(feature = "otel")]
 pub mod spans {
+    use opentelemetry::Context;
+    use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
     use opentelemetry::trace::TraceContextExt as _;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
     use tracing::field::Empty;
     use tracing::{Span, info_span};
     use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -102,6 +116,30 @@ pub mod spans {
             http.route = Empty,
             http.response.status_code = Empty,
         )
+    }
+
+    /// The header under which clients and proxies name the span that a request belongs to.
+    pub const TRACEPARENT: &str = "traceparent";
+
+    struct Header<'a>(&'a str);
+
+    impl Extractor for Header<'_> {
+        fn get(&self, name: &str) -> Option<&str> {
+            (name == TRACEPARENT).then_some(self.0)
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            vec![TRACEPARENT]
+        }
+    }
+
+    pub(super) fn put_below(span: &Span, traceparent: &str) {
+        let header = Header(traceparent);
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &header);
+        if parent.span().span_context().is_valid() {
+            // Fails only when nothing is exported.
+            let _ = span.set_parent(parent);
+        }
     }
 
     /// Tells the span of the request at hand how the request has ended.

@@ -137,6 +137,11 @@ pub async fn observe(
         Some(answer) => request.into_response(answer),
         None => {
             let origin = Origin::of_request(id.to_str().unwrap_or("none"));
+            #[cfg(feature = "otel")]
+            let origin = match proxies::traceparent(request.request(), &front.proxies) {
+                Some(parent) => origin.below(parent),
+                None => origin,
+            };
             // Outermost: a refused request has its id and its line too.
             let inner = async |request| match &front.limits {
                 Some(limits) => Box::pin(enforce(limits, request, next)).await,

@@ -101,6 +101,13 @@ pub fn configured(request: &HttpRequest) -> &TrustedProxies {
     request.app_data::<web::Data<TrustedProxies>>().map_or(&NONE, |proxies| proxies)
 }
 
+/// The span that a trusted proxy, or what stands before it, has begun for the request. Others
+/// could have all their requests recorded, or put them into traces that are none of theirs.
+#[cfg(feature = "otel")]
+pub fn traceparent<'a>(request: &'a HttpRequest, proxies: &TrustedProxies) -> Option<&'a str> {
+    proxies.told(request, &HeaderName::from_static(crate::origin::spans::TRACEPARENT))
+}
+
 /// The client's address: the peer, or what the nearest trusted proxies say: the right-most
 /// address of `X-Forwarded-For` that is not a trusted proxy itself.
 pub fn client_ip(request: &HttpRequest, proxies: &TrustedProxies) -> IpAddr {

@@ -122,10 +122,33 @@ def who_shares_a_transaction_is_linked(collector, roost, ann, bob):
     tell(f"200 likes by 16 at a time: {len(links)} shared another one's transaction and are linked")
 
 
+def a_trace_goes_on_below_what_a_trusted_proxy_names(collector, roost, bob, is_trusted):
+    trace, parent = bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes.fromhex("b7ad6b7169203331")
+
+    def ask(name, version, flags):
+        header = f"{version}-{trace.hex()}-{parent.hex()}-{flags}"
+        name = f"{name}-{is_trusted}"
+        answer = roost.ask("GET", "/api/profiles/1/", token=bob, **{"X-Request-Id": name, "traceparent": header})
+        assert answer.status == 200, answer
+        return name
+
+    # One whose parent is not recorded is not recorded either.
+    left_out = ask("left-out", "00", "00")
+    for version, is_valid in [("ff", False), ("00", True)]:
+        name = ask("version-" + version, version, "01")
+        until(15, f"the span of {name}", lambda: collector.request(name))
+        span = collector.request(name)
+        is_below = (span.trace_id, span.parent_span_id) == (trace, parent)
+        assert is_below == (is_trusted and is_valid), described(span)
+        until(15, f"a call of {name}", lambda: collector.children(span))
+    assert (collector.request(left_out) is None) == is_trusted
+    tell(f"a traceparent of a proxy that is {'' if is_trusted else 'not '}trusted")
+
+
 def what_nobody_asked_for_is_not_sent(collector):
     def strangers():
         known = {span.span_id for span in list(collector.spans) if "request_id" in attributes(span)}
-        mine = lambda span: (span.parent_span_id or span.span_id) in known
+        mine = lambda span: span.span_id in known or span.parent_span_id in known
         return [described(span) for span in list(collector.spans) if not mine(span)]
 
     # A call may be sent before the request that it was made for.
@@ -169,6 +192,10 @@ def main():
         assert roost.ask("POST", "/api/friendships/1/follow/", {}, bob).status == 201
         a_request_reaches_down_into_the_store(collector, roost, ann, bob)
         who_shares_a_transaction_is_linked(collector, roost, ann, bob)
+        a_trace_goes_on_below_what_a_trusted_proxy_names(collector, roost, bob, False)
+        assert roost.end() == 0
+        assert roost.launch(ROOST_TRUSTED_PROXIES="127.0.0.1")
+        a_trace_goes_on_below_what_a_trusted_proxy_names(collector, roost, bob, True)
         what_nobody_asked_for_is_not_sent(collector)
         assert roost.end() == 0
         assert roost.launch(OTEL_BSP_SCHEDULE_DELAY="600000")
