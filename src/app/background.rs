@@ -75,6 +75,7 @@ fn sweep(parts: &Parts) {
     metrics::gauge!("roost_timelines_resident").set(timelines as f64);
     metrics::gauge!("roost_timeline_entries_resident").set(entries as f64);
     metrics::gauge!("roost_timeline_waiting").set(parts.timelines.waiting() as f64);
+    metrics::gauge!("roost_kept_pages_bytes").set(parts.hydrator.kept.bytes() as f64);
 }
 
 async fn clean(parts: &Parts) -> Result<(), StoreError> {

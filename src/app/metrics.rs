@@ -45,6 +45,12 @@ const METRICS: &[Metric] = &[
     metric("roost_streams_open", Gauge, "Open event streams."),
     // Timelines
     metric("roost_timeline_pages_total", Counter, "Pages by source: memory, redis, database."),
+    metric(
+        "roost_kept_pages_total",
+        Counter,
+        "Of the pages from memory, those that were kept as bytes.",
+    ),
+    metric("roost_kept_pages_bytes", Gauge, "Memory that the pages kept as bytes take."),
     metric("roost_timeline_loads_total", Counter, "Loads of cold timelines by source."),
     metric("roost_timelines_resident", Gauge, "Timelines in memory."),
     metric("roost_timeline_entries_resident", Gauge, "Entries in memory over all timelines."),

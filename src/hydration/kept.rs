@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, counter};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -61,6 +62,8 @@ impl Weighter<Asked, Arc<Page>> for Bytes {
 pub struct KeptPages {
     /// `None`: none are.
     pages: Option<Cache<Asked, Arc<Page>, Bytes>>,
+    /// How often one was shown, looked up once.
+    shown: Counter,
 }
 
 impl KeptPages {
@@ -68,7 +71,7 @@ impl KeptPages {
     pub fn new(bytes: u64) -> Self {
         let estimate = (bytes / USUAL_BYTES) as usize;
         let pages = (bytes > 0).then(|| Cache::with_weighter(estimate.max(1), bytes, Bytes));
-        KeptPages { pages }
+        KeptPages { pages, shown: counter!("roost_kept_pages_total") }
     }
 
     /// A page that is young enough; whether it holds is for the caller to see from its marks.
@@ -78,6 +81,16 @@ impl KeptPages {
             age.is_some_and(|age| age < LONGEST)
         };
         self.pages.as_ref()?.get(asked).filter(is_young)
+    }
+
+    /// Counts a page that is shown again.
+    pub(super) fn count(&self) {
+        self.shown.increment(1);
+    }
+
+    /// Memory that the kept pages take.
+    pub fn bytes(&self) -> u64 {
+        self.pages.as_ref().map_or(0, |pages| pages.weight())
     }
 
     /// Keeps a page that has its marks.
@@ -127,11 +140,12 @@ mod tests {
             put(&pages, Asked { viewer: Some(user), ..ASKED }, bytes, now);
         }
         let kept = pages.pages.as_ref().unwrap();
-        assert!(kept.weight() <= all, "{}", kept.weight());
+        assert!(pages.bytes() <= all, "{}", pages.bytes());
         assert!(kept.len() * 2 > all as usize / (bytes + OVERHEAD as usize), "{}", kept.len());
 
         let none = KeptPages::new(0);
         put(&none, ASKED, bytes, now);
         assert!(none.get(&ASKED, now).is_none());
+        assert_eq!(none.bytes(), 0);
     }
 }

@@ -178,7 +178,11 @@ impl Hydrator {
             && *likes == ticket
             && self.tweets.is_current(tweets)
             && self.timelines.is_still_at(asked.key, *timeline, now);
-        holds.then_some(page)
+        if !holds {
+            return None;
+        }
+        self.kept.count();
+        Some(page)
     }
 
     /// Single feed entries as items of a page, in their order; `None` for one whose tweet is

@@ -4,6 +4,7 @@ use crate::harness::{App, Client, Setup, on_every_setup};
 
 on_every_setup! {
     a_warm_page_asks_nobody,
+    a_page_that_is_put_together_anew_asks_nobody,
     a_cold_page_costs_the_same_for_one_item_and_for_twenty,
     a_thousand_followers_are_a_handful_of_calls,
     a_feed_stays_warm_when_its_reader_follows_and_unfollows,
@@ -55,16 +56,30 @@ fn reader(app: &App, tweets: usize) -> Client {
 }
 
 fn a_warm_page_asks_nobody(app: App) {
-    let ann = reader(&app, 20);
+    assert!(kept_of_warm_pages(&app) >= 12.0);
+}
+
+fn a_page_that_is_put_together_anew_asks_nobody(setup: Setup) {
+    let app = App::on(setup).env("ROOST_PAGE_CACHE_MB", "0").start();
+    assert_eq!(kept_of_warm_pages(&app), 0.0);
+}
+
+/// Reads fifteen warm pages, which costs nothing; how many of them were kept as bytes.
+fn kept_of_warm_pages(app: &App) -> f64 {
+    let ann = reader(app, 20);
+    let kept = || app.metric("roost_kept_pages_total").unwrap();
+    let mut of_warm = 0.0;
     for path in ["/api/newsfeeds/", "/api/tweets/?user_id=1", "/api/tweets/?user_id=2"] {
         ann.get(path).expect(200);
         ann.get(path).expect(200);
-        let before = spent(&app);
+        let (before, kept_before) = (spent(app), kept());
         for _ in 0..5 {
             ann.get(path).expect(200);
         }
-        assert_eq!(spent(&app), before, "{path}: a warm page costs no query and no command");
+        assert_eq!(spent(app), before, "{path}: a warm page costs no query and no command");
+        of_warm += kept() - kept_before;
     }
+    of_warm
 }
 
 fn a_cold_page_costs_the_same_for_one_item_and_for_twenty(setup: Setup) {
