@@ -43,10 +43,6 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub body_ms: u64,
 
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
-    pub storage: StorageConfig,
-
     /// Items on a page when the client asks for no page_size
     #[arg(long, env = "ROOST_PAGE_SIZE", default_value_t = 20, value_name = "ITEMS",
           value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -122,12 +118,14 @@ pub struct Config {
     pub comment_length: Length,
 
     /// Rate limits per address and account; off for load tests
-    #[arg(long, env = "ROOST_RATE_LIMITS", default_value = "on", value_name = "on|off")]
+    #[arg(
+        long,
+        env = "ROOST_RATE_LIMITS",
+        default_value = "on",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
     pub rate_limits: Switch,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
-    pub limits: crate::limits::Settings,
 
     /// Proxies (addresses or networks, comma separated) whose X-Forwarded-For and -Proto count
     #[arg(long, env = "ROOST_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,...")]
@@ -138,7 +136,13 @@ pub struct Config {
     pub cors_origins: Vec<String>,
 
     /// Packs pages with gzip for clients that ask; off behind a proxy that does it
-    #[arg(long, env = "ROOST_GZIP", default_value = "on", value_name = "on|off")]
+    #[arg(
+        long,
+        env = "ROOST_GZIP",
+        default_value = "on",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
     pub gzip: Switch,
 
     /// 1 allows clearing Redis; for tests only
@@ -157,6 +161,15 @@ pub struct Config {
     /// What to log: a level, or levels by module: warn,roost::fanout=debug
     #[arg(long, env = "ROOST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+
+    // Last, since each has a heading of its own, which holds for all that follows.
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub storage: StorageConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub limits: crate::limits::Settings,
 }
 
 impl Config {
@@ -194,12 +207,19 @@ pub struct FeedConfig {
     pub list_limit: u32,
 
     /// Whether the followee's tweets leave the feed on unfollow
-    #[arg(long, env = "ROOST_REMOVE_ON_UNFOLLOW", default_value = "on", value_name = "on|off")]
+    #[arg(
+        long,
+        env = "ROOST_REMOVE_ON_UNFOLLOW",
+        default_value = "on",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
     pub remove_on_unfollow: Switch,
 }
 
 /// Where data lives; shared by every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database, Redis and photos")]
 pub struct StorageConfig {
     /// Folder of the SQLite file and the photos; made if missing
     #[arg(long, env = "ROOST_DATA_DIR", default_value = "./data", value_name = "DIR")]

@@ -9,17 +9,17 @@ mod parts;
 mod publish;
 mod server;
 
-use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use parts::Parts;
 
 use crate::config::Config;
-use crate::store::{Engine, migrations};
+use crate::store::migrations;
+use crate::store::sole::{self, Claim};
 
 /// Longest wait for the other nodes when starting. A node that was killed is buried by then.
 const JOIN_LIMIT: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async move {
         Parts::check(&config)?;
         open_files::raise_limit();
-        let _lock = prepare_storage(&config)?;
+        let _claim = prepare_storage(&config)?;
         let config = Arc::new(config);
         let parts = Parts::build(&config).await?;
         if !parts.bus.wait_until_joined(JOIN_LIMIT).await {
@@ -75,38 +75,19 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     })
 }
 
-/// Makes the data directory, takes its lock and migrates.
-fn prepare_storage(config: &Config) -> anyhow::Result<Option<File>> {
+/// Makes the data directory, claims the database and migrates it.
+fn prepare_storage(config: &Config) -> anyhow::Result<Claim> {
     let storage = &config.storage;
     let folder = &storage.data_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the data directory {}", folder.display()))?;
     let database = storage.database();
-    let lock = match database.engine()? {
-        Engine::Sqlite => Some(lock_folder(folder)?),
-        Engine::Postgres => None,
-    };
+    let claim = sole::claim(&database)?;
     let ran = migrations::run(&database)?;
     if ran > 0 {
         tracing::info!(migrations = ran, "the schema is up to date");
     }
-    Ok(lock)
-}
-
-/// On SQLite the caches of this process are the only ones that hear of a write, so a second
-/// service on the same file would lie. Commands that cope with a running service need no lock.
-fn lock_folder(folder: &std::path::Path) -> anyhow::Result<File> {
-    let path = folder.join("roost.lock");
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another roost serves from the data directory {}", folder.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
+    Ok(claim)
 }
 
 /// The signals that ask for an orderly stop.

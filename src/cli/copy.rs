@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::{Status, check};
 use crate::config::StorageConfig;
 use crate::store::copying::{self, TABLES};
+use crate::store::sole::{self, Claim};
 use crate::store::{Conn, Db, DbConfig, bulk, migrations};
 
 /// Differences that are printed of each kind; all are counted.
@@ -28,7 +29,7 @@ pub(super) struct Args {
 /// Copies, then checks the copy; 0 when nothing is wrong with it, 1 otherwise.
 pub(super) fn run(args: &Args) -> anyhow::Result<Status> {
     let from = super::open_existing(&args.from)?;
-    let to = open_target(&args.from, &args.to)?;
+    let (to, _claim) = open_target(&args.from, &args.to)?;
     let rows = copy(&from, &to)?;
     println!("{rows} rows copied. Photos are files: copy the media folder too.");
     let report = check::database(&to, false, PRINTED)?;
@@ -42,8 +43,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Status> {
     Ok(Status::from(report.total() > 0))
 }
 
-/// Migrates the target and makes sure that nobody lives there.
-fn open_target(from: &StorageConfig, url: &str) -> anyhow::Result<Db> {
+/// Migrates the target and makes sure that nobody lives there, and no service works there unless
+/// it hears of the copy.
+fn open_target(from: &StorageConfig, url: &str) -> anyhow::Result<(Db, Claim)> {
     let config = DbConfig { url: url.to_owned(), ..super::long_running(from) };
     ensure!(config.url != from.database().url, "source and target are the same database");
     if let Some(path) = url.strip_prefix("sqlite:") {
@@ -53,12 +55,13 @@ fn open_target(from: &StorageConfig, url: &str) -> anyhow::Result<Db> {
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
     }
+    let claim = sole::claim(&config).context("cannot prepare the target (--to)")?;
     migrations::run(&config).context("cannot prepare the target (--to)")?;
     let db = Db::open(&config)?;
     if !db.read_blocking(|conn| Ok(bulk::is_empty(conn)?))? {
         bail!("the target has users already: copy into an empty database");
     }
-    Ok(db)
+    Ok((db, claim))
 }
 
 /// Copies every table from one snapshot in one transaction, and says how many rows.
@@ -81,5 +84,6 @@ fn copy_tables(source: &mut Conn<'_>, target: &mut Conn<'_>) -> diesel::QueryRes
         progress.finish();
     }
     copying::finish(target)?;
+    super::tell_nodes(target)?;
     Ok(rows)
 }

@@ -18,9 +18,14 @@ use anyhow::{Context, bail};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::bus::{self, News};
 use crate::config::{Config, LogFormat, StorageConfig};
 use crate::logging;
-use crate::store::{Db, DbConfig};
+use crate::store::{Conn, Db, DbConfig, nodes};
+
+/// What all commands have in common.
+const EXIT_STATUS: &str = "Exit status: 0 when all went well, 1 when it did not, 2 when an argument \
+    or a setting is wrong. check, copy and why tell more by it: see their --help.";
 
 /// Roost: a home-timeline service.
 ///
@@ -31,7 +36,7 @@ use crate::store::{Db, DbConfig};
 /// Every setting is a flag and an environment variable: see `roost serve --help`.
 #[derive(Debug, Parser)]
 #[command(name = "roost", version, propagate_version = true, max_term_width = 100)]
-#[command(override_usage = "roost [COMMAND] [OPTIONS]")]
+#[command(override_usage = "roost [COMMAND] [OPTIONS]", after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,7 +59,7 @@ enum Command {
     /// Without flags: a small set to look around in. All users share one password. The same
     /// flags give the same rows. Follows have a heavy tail: user000001 has the most followers,
     /// user000002 the next most, and so on. All or nothing: an interrupted seed leaves the
-    /// database empty. Run it before the service is started.
+    /// database empty. May run beside the service on PostgreSQL; on SQLite it refuses to.
     Seed(seed::Args),
     /// Compare every count and every feed with the rows they come from
     ///
@@ -199,6 +204,12 @@ fn make_data_dir(storage: &StorageConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells the nodes that run to forget what they have in memory, when the transaction commits.
+/// On SQLite nobody listens.
+fn tell_nodes(conn: &mut Conn<'_>) -> diesel::QueryResult<()> {
+    nodes::send(conn, &bus::encode(nodes::NAMELESS, 0, &News::of_everything()))
+}
+
 /// Opens a database that must be there already: a command that only looks must not make an
 /// empty file and then find it flawless.
 fn open_existing(storage: &StorageConfig) -> anyhow::Result<Db> {
@@ -227,6 +238,25 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// A heading holds for all that clap is told of after it.
+    #[test]
+    fn every_flag_stands_under_its_heading() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for arg in serve.get_arguments() {
+            let name = arg.get_long().unwrap();
+            let is_stored = ["db-", "data", "redis-", "media-"];
+            let expected = match name {
+                _ if name.starts_with("limit-") => Some("Rate limits"),
+                _ if is_stored.iter().any(|start| name.starts_with(start)) => {
+                    Some("Database, Redis and photos")
+                }
+                _ => None,
+            };
+            assert_eq!(arg.get_help_heading(), expected, "--{name}");
+        }
     }
 
     #[test]

@@ -8,11 +8,10 @@ use anyhow::ensure;
 
 use super::progress::Progress;
 use super::redis::Redis;
-use crate::bus::{self, News};
 use crate::config::StorageConfig;
 use crate::redis_tier::{CountKind, ListKey, ListKind};
 use crate::store::repair::{self, IdRange, Table};
-use crate::store::{Conn, Db, StoreError, cache_state, nodes};
+use crate::store::{Conn, Db, StoreError, cache_state};
 
 /// Profiles of one transaction. The ordered writer waits meanwhile, so there are few.
 const USERS_PER_STEP: i64 = 50;
@@ -37,8 +36,8 @@ pub struct Args {
 #[group(required = true, multiple = false)]
 struct Whom {
     /// The user's profile, lists, tweets and comments
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
-    user: Option<i64>,
+    #[arg(long, value_name = "NAME|ID")]
+    user: Option<String>,
 
     /// Everybody's
     #[arg(long)]
@@ -63,7 +62,8 @@ pub struct Repaired {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let db = super::open_existing(&args.storage)?;
     let redis = Redis::connect(&args.storage)?;
-    let repaired = rebuild(&db, redis.as_ref(), args.whom.user)?;
+    let user = args.whom.user.as_deref().map(|user| super::user::find(&db, user)).transpose()?;
+    let repaired = rebuild(&db, redis.as_ref(), user.map(|account| account.id))?;
     let Repaired { profiles, tweets, comments } = repaired;
     println!("Counts put right: {profiles} profiles, {tweets} tweets, {comments} comments.");
     Ok(())
@@ -87,8 +87,7 @@ pub(super) fn rebuild(
         db.write_blocking(|conn| Ok(cache_state::advance_epoch(conn)?))?;
     }
     // What running nodes have in memory is no better than what has been repaired.
-    let everything = bus::encode(nodes::NAMELESS, 0, &News::of_everything());
-    db.write_blocking(|conn| Ok(nodes::send(conn, &everything)?))?;
+    db.write_blocking(|conn| Ok(super::tell_nodes(conn)?))?;
     Ok(repaired)
 }
 

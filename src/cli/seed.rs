@@ -15,7 +15,7 @@ use super::progress::Progress;
 use crate::config::StorageConfig;
 use crate::store::bulk::{self, ROWS_PER_COPY};
 use crate::store::repair::{self, IdRange};
-use crate::store::{Conn, Db, StoreError, migrations};
+use crate::store::{Conn, Db, StoreError, migrations, sole};
 use crate::time::Timestamp;
 
 /// The most of anything: indices fit in 32 bits and moments lie microseconds apart.
@@ -131,11 +131,13 @@ impl Sizes {
 /// Fills an empty database.
 ///
 /// # Errors
-/// When the database is not empty, cannot be reached, or the numbers do not go together.
+/// When the database is not empty, a service is at work on its file, it cannot be reached, or the
+/// numbers do not go together.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let sizes = Sizes::of(args)?;
     super::make_data_dir(&args.storage)?;
     let config = super::long_running(&args.storage);
+    let _claim = sole::claim(&config)?;
     migrations::run(&config)?;
     let db = Db::open(&config)?;
     if !db.read_blocking(|conn| Ok(bulk::is_empty(conn)?))? {
@@ -186,7 +188,8 @@ fn write(db: &Db, plan: &Plan, hash: &str) -> Result<(), StoreError> {
         let mut progress = Progress::start("notifications", 0);
         progress.advance(bulk::notify(conn)? as u64);
         progress.finish();
-        Ok(bulk::finish(conn)?)
+        bulk::finish(conn)?;
+        Ok(super::tell_nodes(conn)?)
     })
 }
 

@@ -72,14 +72,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn show(whom: &Whom) -> anyhow::Result<()> {
-    let (_, account) = find(whom)?;
+    let (_, account) = open(whom)?;
     let state = if account.disabled { "disabled" } else { "open" };
     println!("{} {} {state}, since {}", account.id, account.username, account.created_at);
     Ok(())
 }
 
 fn set_disabled(whom: &Whom, disabled: bool) -> anyhow::Result<()> {
-    let (db, account) = find(whom)?;
+    let (db, account) = open(whom)?;
     let (runtime, accounts) = open_accounts(db, &whom.storage, Length { min: 1, max: 128 })?;
     runtime.block_on(accounts.set_disabled(account.id, disabled))?;
     let done = if disabled { "disabled" } else { "open" };
@@ -88,7 +88,7 @@ fn set_disabled(whom: &Whom, disabled: bool) -> anyhow::Result<()> {
 }
 
 fn reset_password(reset: &Reset) -> anyhow::Result<()> {
-    let (db, account) = find(&reset.whom)?;
+    let (db, account) = open(&reset.whom)?;
     let (runtime, accounts) = open_accounts(db, &reset.whom.storage, reset.password_length)?;
     let password = if reset.stdin { read_password()? } else { make_password()? };
     match runtime.block_on(accounts.reset_password(account.id, &password)) {
@@ -129,14 +129,17 @@ fn make_password() -> anyhow::Result<String> {
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn find(whom: &Whom) -> anyhow::Result<(Db, users::Account)> {
+fn open(whom: &Whom) -> anyhow::Result<(Db, users::Account)> {
     let db = super::open_existing(&whom.storage)?;
-    let wanted = whom.user.trim().to_lowercase();
+    let account = find(&db, &whom.user)?;
+    Ok((db, account))
+}
+
+/// Somebody by name or id.
+pub(super) fn find(db: &Db, user: &str) -> anyhow::Result<users::Account> {
+    let wanted = user.trim().to_lowercase();
     let found = db.read_blocking(|conn| Ok(users::find(conn, &wanted)?))?;
-    match found {
-        Some(account) => Ok((db, account)),
-        None => bail!("there is no user {:?}", whom.user),
-    }
+    found.with_context(|| format!("there is no user {user:?}"))
 }
 
 fn open_accounts(

@@ -43,6 +43,7 @@ pub mod retention;
 mod rows;
 pub(crate) mod schema;
 pub mod sessions;
+pub mod sole;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

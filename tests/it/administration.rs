@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::{App, PASSWORD, Setup, id, json, on_every_setup, roost_command};
 
@@ -9,6 +11,7 @@ on_every_setup! {
     a_disabled_account_is_shut_until_it_is_enabled,
     a_new_password_replaces_the_old_one,
     a_copy_is_a_database_like_its_source,
+    a_seed_beside_a_running_service_does_no_harm,
 }
 
 fn run(app: &App, arguments: &[&str]) -> Output {
@@ -87,5 +90,78 @@ fn a_copy_is_a_database_like_its_source(setup: Setup) {
         assert_eq!(there.feed_ids(), [next, tweet]);
         assert_eq!(bob.at(&copy).notifications().len(), 2);
         copy.assert_counts_match_rows();
+    }
+}
+
+/// On SQLite the service would not hear of it.
+fn a_seed_beside_a_running_service_does_no_harm(setup: Setup) {
+    let app = App::on(setup).start();
+    let stranger = app.anonymous();
+    let first = || stranger.get("/api/tweets/?user_id=1").expect(200)["results"].clone();
+    // What is not there yet is remembered, too.
+    assert_eq!((first(), first()), (json!([]), json!([])));
+    let seed = run(&app, &["seed", "--users", "20", "--password", PASSWORD]);
+    if setup == Setup::Sqlite {
+        assert_eq!(seed.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&seed.stderr);
+        assert!(said.contains("another roost"), "{said}");
+        app.sign_up("ann").tweet("mine");
+        return;
+    }
+    stdout(&seed);
+    assert_eq!(login_status(&app, "user000001", PASSWORD), 200);
+    let tweets = app.sql("SELECT count(*) AS n FROM tweets WHERE user_id = 1");
+    let begun = Instant::now();
+    // The nodes hear of it a moment after the commit.
+    while first().as_array().unwrap().len() as i64 != tweets.min(20) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{tweets} tweets, but {}", first());
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(app.sign_up("ann").id > 20);
+    app.assert_counts_match_rows();
+}
+
+/// As `--help` says: 2 for what cannot be understood, and otherwise 1, or 2 where 1 is an answer.
+#[test]
+fn exit_codes_tell_failures_from_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = |arguments: &[&str]| {
+        let mut command = roost_command();
+        command.env("ROOST_DATA_DIR", folder.path()).args(arguments);
+        command.output().unwrap().status.code().unwrap()
+    };
+    let elsewhere = format!("sqlite:{}", folder.path().join("copy.db").display());
+    // There is no database yet.
+    for (arguments, expected) in [
+        (&["check"][..], 2),
+        (&["why", "1", "1"], 2),
+        (&["copy", "--to", &elsewhere], 2),
+        (&["rebuild", "--all"], 1),
+        (&["user", "show", "ann"], 1),
+        (&["seed", "--users", "2", "--follows", "9"], 1),
+        (&["migrate", "--database-url", "sqlite:/dev/null/x"], 1),
+    ] {
+        assert_eq!(code(arguments), expected, "{arguments:?}");
+    }
+    for command in ["serve", "migrate", "seed", "check", "rebuild", "user", "copy", "why"] {
+        assert_eq!(code(&[command, "--no-such-flag"]), 2, "{command}");
+        assert_eq!(code(&[command, "--help"]), 0, "{command}");
+    }
+    for (arguments, expected) in [
+        (&["migrate"][..], 0),
+        (&["seed"], 0),
+        (&["seed"], 1),
+        (&["check"], 0),
+        (&["rebuild", "--all"], 0),
+        (&["rebuild", "--user", "1"], 0),
+        (&["rebuild", "--user", "User000002"], 0),
+        (&["rebuild", "--user", "1000"], 1),
+        (&["user", "show", "user000001"], 0),
+        (&["copy", "--to", &elsewhere], 0),
+        (&["copy", "--to", &elsewhere], 2),
+        (&["why", "user000001", "1000000"], 1),
+        (&["why", "nobody", "1"], 2),
+    ] {
+        assert_eq!(code(arguments), expected, "{arguments:?}");
     }
 }
