@@ -134,3 +134,34 @@ fn dependencies_are_free_known_and_few() {
         repeated.len()
     );
 }
+
+/// The packages that depend on something.
+const MANIFESTS: [&str; 4] =
+    ["Cargo.toml", "bench/Cargo.toml", "fuzz/Cargo.toml", "loadtest/Cargo.toml"];
+
+/// A comment stands above each, or above the one before it if they are of one family.
+#[test]
+fn every_dependency_has_a_reason() {
+    for manifest in MANIFESTS {
+        let path = format!("{}/{manifest}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a manifest");
+        let (mut is_list, mut seen) = (false, 0);
+        let mut before = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                is_list = line.ends_with("dependencies]");
+            } else if let Some((name, _)) = line.split_once(" = ").filter(|_| is_list)
+                && !name.starts_with('#')
+            {
+                let family = name.split(['-', '_']).next().unwrap();
+                assert!(
+                    before.starts_with("# ") || before.starts_with(family),
+                    "{manifest}: why {name}?"
+                );
+                seen += 1;
+            }
+            before = line;
+        }
+        assert!(seen > 1, "{manifest} has no dependencies");
+    }
+}
