@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 
-use crate::harness::{App, Setup, id, json};
+use crate::harness::{App, Setup, Value, id, json};
 
 /// Longer than a query may take without a line in the log.
 const SLOW: Duration = Duration::from_millis(400);
@@ -68,4 +68,34 @@ fn wait_for_the_lock(app: &App) {
         assert!(begun.elapsed() < Duration::from_secs(10), "nothing waits for the table");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+// The store has no part in the form of a line.
+#[test]
+fn a_log_for_machines_is_one_object_a_line() {
+    let app = App::on(Setup::Sqlite)
+        .env("ROOST_LOG_FORMAT", "json")
+        .env("ROOST_LOG", "roost=debug")
+        .start();
+    let ann = app.sign_up("ann");
+    ann.request("GET", "/api/newsfeeds/").header("X-Request-Id", "look-for-me").send().expect(200);
+    let log = app.log_text();
+    let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let lines: Vec<Value> = log.lines().map(read).collect();
+    for line in &lines {
+        for name in ["timestamp", "level", "target", "message"] {
+            assert!(line[name].is_string(), "no {name}: {line}");
+        }
+    }
+    let line = lines.iter().find(|line| line["request_id"] == "look-for-me").expect(&log);
+    let told = ["level", "message", "method", "route", "status", "user_id"].map(|name| &line[name]);
+    let expected = [
+        "DEBUG".into(),
+        "request".into(),
+        "GET".into(),
+        "/api/newsfeeds/".into(),
+        json!(200),
+        json!(ann.id),
+    ];
+    assert_eq!(told, expected.each_ref());
 }

@@ -10,6 +10,7 @@ on_every_setup! {
     an_authors_list_needs_a_user,
     a_tweet_has_a_page_with_comments_and_likes,
     a_page_shows_at_most_a_hundred_comments,
+    a_page_shows_the_newest_hundred_likes,
     a_deleted_tweet_is_gone_everywhere,
     only_the_author_deletes,
     posting_needs_a_login,
@@ -131,6 +132,31 @@ fn a_page_shows_at_most_a_hundred_comments(app: App) {
     let page = ann.tweet_page(tweet);
     assert_eq!(ids(&page["comments"], "id"), comments[..100]);
     assert_eq!(page["comments_count"], 103);
+}
+
+fn a_page_shows_the_newest_hundred_likes(app: App) {
+    let tweet = id(&app.sign_up("ann").tweet("popular"));
+    for rows in [
+        "users (id, username, email, password_hash, disabled, created_at) \
+         SELECT 1000 + i, 'u' || i, 'u' || i || '@example.com', 'x', false, i FROM n \
+         RETURNING id AS n"
+            .to_owned(),
+        "profiles (user_id, followers_count, followings_count, tweets_count) \
+         SELECT 1000 + i, 0, 0, 0 FROM n RETURNING user_id AS n"
+            .to_owned(),
+        format!(
+            "likes (user_id, kind, object_id, created_at) SELECT 1000 + i, 1, {tweet}, i FROM n \
+             RETURNING user_id AS n"
+        ),
+    ] {
+        let added = app.sql_list(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 103) \
+             INSERT INTO {rows}"
+        ));
+        assert_eq!(added.len(), 103);
+    }
+    let newest: Vec<i64> = (1004..=1103).rev().collect();
+    assert_eq!(ids(&app.anonymous().tweet_page(tweet)["likes"], "user.id"), newest);
 }
 
 fn a_deleted_tweet_is_gone_everywhere(app: App) {
