@@ -55,8 +55,7 @@ pub async fn polls(user: &mut GooseUser) -> TransactionResult {
     };
     let path = format!("/api/newsfeeds/?created_at__gt={cursor}");
     let entries = page(user, &path, "newsfeed, poll").await?;
-    if let (Some(first), Some(session)) =
-        (entries.first(), user.get_session_data_mut::<Session>())
+    if let (Some(first), Some(session)) = (entries.first(), user.get_session_data_mut::<Session>())
     {
         session.newest = Some(first.created_at.clone());
     }

@@ -12,6 +12,7 @@ const SEEDED_USERS: &str = "ROOST_LOADTEST_USERS";
 const SEED_PASSWORD: &str = "roost-demo";
 
 /// A virtual user after logging in.
+#[derive(Clone)]
 pub struct Session {
     /// The user's id.
     pub id: i64,
