@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 /// Timelines that the outside has yet to be told of, at most, before deliveries wait for it.
 /// Their ids are held in memory.
-const MOST_TIMELINES: usize = 60_000;
+const MOST_TIMELINES: usize = 120_000;
 
 /// Transactions that it has yet to follow, at most, before everything waits for it.
 const MOST_TRANSACTIONS: usize = 64;

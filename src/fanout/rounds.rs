@@ -33,7 +33,7 @@ impl Default for Pace {
     fn default() -> Self {
         Pace {
             least_rows: 250,
-            most_rows: 50_000,
+            most_rows: 100_000,
             share_rows: 250,
             sweep_rows: 2_000,
             backfill_rows: 100,
