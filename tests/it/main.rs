@@ -24,6 +24,7 @@ mod counter_modes;
 mod counter_storm;
 mod cross_origin;
 mod crowd;
+mod default_limits;
 mod differential;
 mod fanout;
 mod fanout_kills;

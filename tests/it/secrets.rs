@@ -196,3 +196,28 @@ fn photos_lose_what_they_tell_of_their_owner(app: App) {
     }
     assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 1);
 }
+
+/// Keys are made of numbers and hashes, whatever people call themselves.
+#[test]
+fn what_people_type_is_in_no_key_of_redis() {
+    let app = App::on(Setup::PostgresRedis).own_redis().env("ROOST_RATE_LIMITS", "on").start();
+    let ann = app.sign_up("ann_the_secret");
+    let tweet = id(&ann.tweet("words of a tweet"));
+    ann.like("tweet", tweet);
+    for username in ["a}{*\r\nFLUSHALL\r\n", "user_newsfeeds:1", "*", "ann_the_secret"] {
+        let guess = json!({"username": username, "password": "a wrong guess"});
+        app.anonymous().post("/api/accounts/login/", guess).expect(400);
+    }
+    app.quiesce();
+    assert_eq!(ann.feed_ids().len(), 1);
+    let mut redis = app.redis().expect("a Redis");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).expect("KEYS");
+    let of = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).count();
+    assert!(of("rate:login:name-") >= 4 && of("tweet_counts:") == 1, "{keys:?}");
+    for key in &keys {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.".contains(c);
+        let is_tagged = key.starts_with('{') && key.ends_with("}:gen");
+        let name = if is_tagged { &key[1..key.len() - 5] } else { key };
+        assert!(name.chars().all(plain) && !key.contains("secret"), "{key}");
+    }
+}

@@ -62,6 +62,7 @@ fn anything_else_is_refused_by_name(app: App) {
     let tweets = format!("/api/tweets/?user_id={}&", ann.id);
     let long = "9".repeat(10_000);
     let bad = [
+        "",
         "x",
         "now",
         "0",

@@ -14,6 +14,7 @@ use crate::harness::{App, Client, Reply, Setup, effort, load, on_every_setup, ph
 
 on_every_setup! {
     bombs_and_giants,
+    what_is_refused_costs_little,
 }
 
 const TWEETS: &str = "/api/tweets/";
@@ -26,6 +27,12 @@ const PHOTO: u64 = 400;
 
 /// Anything else: answers, buffers, what the allocator keeps.
 const REST: u64 = 96;
+
+/// What is refused at first sight, or has little in it, may take of memory, in MiB.
+const LITTLE: u64 = 200;
+
+/// And of time.
+const QUICK: Duration = Duration::from_secs(1);
 
 struct Bomb {
     name: &'static str,
@@ -146,4 +153,63 @@ fn bombs_and_giants(setup: Setup) {
     assert!(peak - before < most, "{} MiB more, {most} are allowed", peak - before);
     // The budget is free again: what one takes may be taken by another.
     nine_full_files(&people[0]).expect(201);
+}
+
+fn brackets(who: &Client) -> Reply {
+    let text = ["[".repeat(100_000), "]".repeat(100_000)].concat();
+    who.request("POST", TWEETS).body("application/json", text).send()
+}
+
+fn query(who: &Client) -> Reply {
+    who.get(&format!("/api/newsfeeds/?{}", "a=1&".repeat(10_000)))
+}
+
+/// What is sent in chunks for ever is in `slow`.
+const LITTLE_ONES: [Bomb; 12] = [
+    Bomb { name: "ten megabytes of JSON", send: long, expected: 413 },
+    Bomb { name: "a hundred thousand brackets", send: brackets, expected: 413 },
+    Bomb { name: "deep JSON", send: deep, expected: 400 },
+    Bomb { name: "ten thousand parameters", send: query, expected: 400 },
+    Bomb { name: "as many in a body", send: parameters, expected: 400 },
+    Bomb { name: "a packed body", send: packed, expected: 415 },
+    Bomb { name: "2.5 billion pixels, nine times", send: liar, expected: 400 },
+    Bomb { name: "ten thousand frames", send: frames, expected: 201 },
+    Bomb {
+        name: "a page of 10^9",
+        send: |who| who.get("/api/newsfeeds/?page_size=1000000000"),
+        expected: 400,
+    },
+    Bomb {
+        name: "a page of -1",
+        send: |who| who.get("/api/newsfeeds/?page_size=-1"),
+        expected: 400,
+    },
+    Bomb {
+        name: "a page of none",
+        send: |who| who.get("/api/newsfeeds/?page_size=0"),
+        expected: 400,
+    },
+    Bomb {
+        name: "a page of abc",
+        send: |who| who.get("/api/newsfeeds/?page_size=abc"),
+        expected: 400,
+    },
+];
+
+/// One at a time: how much each takes, and how long.
+fn what_is_refused_costs_little(setup: Setup) {
+    let app = App::on(setup).start();
+    let ann = app.sign_up("ann");
+    post(&ann, &photo::picture(ImageFormat::Png), 1).expect(201);
+    for Bomb { name, send, expected } in LITTLE_ONES {
+        // The first one is also made here, which takes its time.
+        send(&ann);
+        let (before, asked) = (app.begin_peak() >> 10, Instant::now());
+        let reply = send(&ann);
+        let (took, peak) = (asked.elapsed(), app.peak_memory_kib() >> 10);
+        println!("{name}: {} in {took:.1?}, {} MiB", reply.status, peak - before);
+        assert_eq!(reply.status, expected, "{name}: {}", reply.describe());
+        assert!(took < QUICK, "{name}: {took:?}");
+        assert!(peak - before < LITTLE, "{name}: {} MiB", peak - before);
+    }
 }

@@ -144,7 +144,15 @@ impl App {
         self.memory_of("VmRSS:")
     }
 
-    /// The most resident memory that the server has ever had, in KiB (Linux).
+    /// Lets the peak begin anew; the memory that the server has now, in KiB.
+    pub fn begin_peak(&self) -> u64 {
+        let id = self.process.as_ref().expect("a running process").id();
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").expect("/proc");
+        self.memory_kib()
+    }
+
+    /// The most resident memory that the server has had, ever or since [`App::begin_peak`], in
+    /// KiB (Linux).
     pub fn peak_memory_kib(&self) -> u64 {
         self.memory_of("VmHWM:")
     }
