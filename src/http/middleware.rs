@@ -161,8 +161,7 @@ pub async fn observe(
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
     }
     record(&response, &id, started.elapsed());
-    visit.end(&mut response).await;
-    Ok(response)
+    Ok(visit.end(response).await)
 }
 
 /// Lets the exported trace say what was asked for and how it ended.

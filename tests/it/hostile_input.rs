@@ -17,7 +17,6 @@ on_every_setup! {
     what_is_not_http_is_refused_in_the_same_shape,
     a_body_that_breaks_off_gets_one_answer,
     odd_numbers_in_json_are_refused,
-    requests_in_one_packet_are_answered_in_order,
     no_tunnel_is_opened,
     of_two_values_the_last_one_counts,
     sizes_and_numbers_have_limits,
@@ -291,27 +290,6 @@ fn odd_numbers_in_json_are_refused(app: App) {
         assert_eq!(reply.status, 400, "{number}: {}", reply.describe());
     }
     ann.post("/api/likes/", json!({"content_type": "tweet", "object_id": 1})).expect(400);
-}
-
-fn requests_in_one_packet_are_answered_in_order(app: App) {
-    let ann = app.sign_up("ann");
-    let head = format!("Host: localhost\r\nCookie: {}\r\n", ann.cookie_header());
-    let body = r#"{"content":"first"}"#;
-    let post = format!(
-        "POST {TWEETS} HTTP/1.1\r\n{head}Content-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let get = format!("GET {TWEETS}?user_id={} HTTP/1.1\r\n{head}\r\n", ann.id);
-    let last = format!("GET /api/nothing/ HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
-    let answers = ann.raw_bytes(format!("{post}{get}{post}{last}").as_bytes());
-    let text = String::from_utf8(answers).unwrap();
-    let statuses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
-    assert_eq!(statuses, ["201", "200", "201", "404"], "{text}");
-    // Each sees what those before it have done.
-    let listed = text.split("HTTP/1.1 ").nth(2).unwrap();
-    assert_eq!(listed.matches("\"content\":\"first\"").count(), 1, "{listed}");
-    assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 2);
 }
 
 fn no_tunnel_is_opened(app: App) {

@@ -43,6 +43,7 @@ mod operations;
 mod pages;
 mod pagination;
 mod photos;
+mod pipelining;
 mod profiles;
 mod races;
 mod rate_limits;

@@ -2,10 +2,15 @@
 //! request must be there, how much it may send that nobody reads.
 //!
 //! actix-http alone gives the first head of a connection a deadline and no other, reads on for
-//! ever behind a chunked body that was refused, reads further requests while their answers wait
-//! to be taken, and refuses what is not HTTP without a word. So [`Guarded`] stands between it
-//! and the socket. What the application does with a request it hears through [`Conduct`], which
-//! both share: a [`Visit`] tells of its beginning and its end.
+//! ever behind a chunked body that was refused, reads and takes apart further requests while
+//! those before them wait for their answers, and refuses what is not HTTP without a word. So
+//! [`Guarded`] stands between it and the socket. What the application does with a request it
+//! hears through [`Conduct`], which both share: a [`Visit`] tells of its beginning and its end.
+//!
+//! The dispatcher gets bytes only when they have a use: of a body that somebody waits for, or of
+//! the next request when every one before it is answered. A request that is taken apart takes
+//! some kilobytes, a hundred times its length: 128 KiB of them, as much as the dispatcher would
+//! read, are 15 MiB.
 
 mod refusal;
 mod stream;
@@ -34,9 +39,9 @@ pub const LEFTOVER_TIME: Duration = Duration::from_secs(2);
 /// before it listens gets to hear the answer: a photo that is too large, and then some.
 pub const LEFTOVER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes that are taken at a time while no body is under way, and while a request is worked on.
-/// actix-http takes apart, and answers if it can, all that it has read before anybody else on
-/// the thread has a turn: with its own limit of 128 KiB, more than a thousand small requests.
+/// Bytes that the dispatcher gets at a time, and that are kept for it while it has no use for
+/// them. It takes apart, and answers if it can, all that it has got before anybody else on the
+/// thread has a turn.
 const AHEAD: usize = 4096;
 
 /// Requests of one connection that are begun in a row, until others have a turn.
@@ -47,15 +52,17 @@ const IN_A_ROW: u32 = 8;
 pub struct Conduct {
     phase: Cell<Phase>,
     in_a_row: Cell<u32>,
+    /// Bytes have been kept from the dispatcher, which will not ask again by itself.
+    is_held_back: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The head of a request is on its way, or, at the start, awaited.
     Head { until: Instant, begun: bool },
-    /// The application has a request; its own limits hold. Once the body is over, or without
-    /// one, what comes is the next request: so many bytes of it are here.
-    Working { ahead: Option<usize> },
+    /// The application has a request; its own limits hold. When it is `hungry` it waits for more
+    /// of the body.
+    Working { hungry: bool },
     /// All requests are answered.
     Idle { until: Instant },
     /// A request is answered, and its body still comes.
@@ -66,7 +73,7 @@ impl Conduct {
     fn new() -> Conduct {
         let until = Instant::now() + HEAD_LIMIT;
         let phase = Cell::new(Phase::Head { until, begun: false });
-        Conduct { phase, in_a_row: Cell::new(0) }
+        Conduct { phase, in_a_row: Cell::new(0), is_held_back: Cell::new(false) }
     }
 
     /// The dispatcher has its turn, and asks for bytes first.
@@ -80,19 +87,29 @@ impl Conduct {
     }
 
     /// The application has got a request.
-    fn begin(&self, has_body: bool) {
+    fn begin(&self) {
         self.in_a_row.set(self.in_a_row.get() + 1);
-        self.phase.set(Phase::Working { ahead: (!has_body).then_some(0) });
+        self.phase.set(Phase::Working { hungry: false });
     }
 
-    /// The body of the request that is worked on is here.
-    fn body_over(&self) {
-        if let Phase::Working { ahead: None } = self.phase.get() {
-            self.phase.set(Phase::Working { ahead: Some(0) });
+    /// The application has asked for more of the body, and got it or, `hungry`, not.
+    fn asked(&self, hungry: bool) {
+        if self.is_working() {
+            self.phase.set(Phase::Working { hungry });
         }
     }
 
-    /// The application has answered it, having read its body to the end or not.
+    /// Something is kept from the dispatcher for now.
+    fn hold_back(&self) {
+        self.is_held_back.set(true);
+    }
+
+    /// Whether the dispatcher must be woken for what was kept from it.
+    fn has_waited(&self) -> bool {
+        self.has_use_for_more() && self.is_held_back.take()
+    }
+
+    /// The answer is complete, and the body of the request was read to its end or not.
     fn end(&self, body_read: bool) {
         let now = Instant::now();
         self.phase.set(match body_read {
@@ -109,7 +126,7 @@ impl Conduct {
             Phase::Leftover { until, bytes } => {
                 Phase::Leftover { until, bytes: bytes.saturating_sub(number) }
             }
-            Phase::Working { ahead } => Phase::Working { ahead: ahead.map(|ahead| ahead + number) },
+            working @ Phase::Working { .. } => working,
         });
     }
 
@@ -130,20 +147,19 @@ impl Conduct {
         }
     }
 
-    /// Whether nothing more is taken from the client for now.
-    fn is_fed_up(&self) -> bool {
+    /// Whether bytes would go on their way at once. If not, the dispatcher would keep them, or,
+    /// worse, what it makes of them.
+    fn has_use_for_more(&self) -> bool {
         match self.phase.get() {
-            Phase::Leftover { bytes, .. } => bytes == 0,
-            Phase::Working { ahead } => ahead.is_some_and(|ahead| ahead >= AHEAD),
-            Phase::Head { .. } | Phase::Idle { .. } => false,
+            Phase::Head { .. } | Phase::Idle { .. } => true,
+            Phase::Working { hungry } => hungry,
+            Phase::Leftover { bytes, .. } => bytes > 0,
         }
     }
 
-    /// Whether others must have a turn after so many bytes.
-    fn is_enough(&self, number: usize) -> bool {
-        let is_body =
-            matches!(self.phase.get(), Phase::Working { ahead: None } | Phase::Leftover { .. });
-        !is_body && number >= AHEAD
+    /// Whether the application has a request.
+    fn is_working(&self) -> bool {
+        matches!(self.phase.get(), Phase::Working { .. })
     }
 
     /// Whether what is written now cannot come from the application.

@@ -1,6 +1,7 @@
 //! The socket of a connection, as the HTTP dispatcher sees it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -9,11 +10,11 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Conduct, HEAD_LIMIT, LEFTOVER_BYTES, LEFTOVER_TIME, refusal};
+use super::{AHEAD, Conduct, HEAD_LIMIT, LEFTOVER_BYTES, LEFTOVER_TIME, refusal};
 use crate::http::middleware::RequestIds;
 
-/// A stream that comes to its end when the client's time is over, and from which nothing is read
-/// while nothing can be written to it.
+/// A stream that comes to its end when the client's time is over, and that gives the dispatcher
+/// nothing that it has no use for yet.
 pub struct Guarded<S> {
     stream: S,
     conduct: Rc<Conduct>,
@@ -25,10 +26,11 @@ pub struct Guarded<S> {
     armed: Option<Instant>,
     /// The client does not take what it is sent.
     is_stuffed: bool,
-    /// It was not read from, so nothing but a write wakes the task.
-    is_held_back: bool,
-    /// Bytes since others have had a turn.
+    /// Bytes that the dispatcher has got in this turn.
     taken: usize,
+    /// What came before there was a use for it: it is read so that the end of a connection is
+    /// noticed while somebody works for it.
+    ahead: Vec<u8>,
     /// Once nothing else is to be said: an answer may still be on its way.
     is_to_be_told: bool,
     farewell: Farewell,
@@ -56,8 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             timer: Box::pin(sleep_until(Instant::now() + HEAD_LIMIT)),
             armed: None,
             is_stuffed: false,
-            is_held_back: false,
             taken: 0,
+            ahead: Vec::new(),
             is_to_be_told: false,
             farewell: Farewell::Nothing,
         }
@@ -100,6 +102,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Reads at most [`AHEAD`] bytes from the client and hands them to `take`.
+    fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        take: impl FnOnce(&mut Self, &[u8]),
+    ) -> Poll<io::Result<usize>> {
+        // Copied from here: only so many bytes of the dispatcher's buffer could not be lent out
+        // without clearing them first.
+        let mut space = [MaybeUninit::uninit(); AHEAD];
+        let mut space = ReadBuf::uninit(&mut space[..most.min(AHEAD)]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
+        take(self, space.filled());
+        Poll::Ready(Ok(space.filled().len()))
+    }
+
+    /// For the dispatcher, as far as it may have more in this turn.
+    fn poll_pass_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = AHEAD.saturating_sub(self.taken).min(buf.remaining());
+        if most == 0 {
+            self.taken = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let number = if self.ahead.is_empty() {
+            match self.poll_some(cx, most, |_, bytes| buf.put_slice(bytes)) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    self.taken = 0;
+                    return self.wait(cx);
+                }
+            }
+        } else {
+            let number = most.min(self.ahead.len());
+            buf.put_slice(&self.ahead[..number]);
+            self.ahead.drain(..number);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            number
+        };
+        if number > 0 {
+            self.taken += number;
+            self.conduct.received(number);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// While somebody works for the client: an end or an error that comes now is passed on, a
+    /// little more than that is kept.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ahead.len() < AHEAD {
+            let most = AHEAD - self.ahead.len();
+            let keep = |this: &mut Self, bytes: &[u8]| this.ahead.extend_from_slice(bytes);
+            if ready!(self.poll_some(cx, most, keep))? == 0 {
+                // Not before what came before it.
+                return if self.ahead.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+        }
+        Poll::Pending
     }
 
     /// After an answer nobody may ask for bytes again: the time starts here.
@@ -155,26 +223,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.conduct.turn();
-        if this.is_stuffed || this.conduct.is_fed_up() {
-            this.is_held_back = true;
-            return this.wait(cx);
+        if !this.is_stuffed && this.conduct.has_use_for_more() {
+            return this.poll_pass_on(cx, buf);
         }
-        if this.conduct.is_enough(std::mem::take(&mut this.taken)) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Pending => this.wait(cx),
-            Poll::Ready(Ok(())) => {
-                let number = buf.filled().len() - before;
-                if number > 0 {
-                    this.taken = number;
-                    this.conduct.received(number);
-                }
-                Poll::Ready(Ok(()))
-            }
-            error => error,
+        this.taken = 0;
+        this.conduct.hold_back();
+        if !this.is_stuffed && this.conduct.is_working() {
+            this.poll_ahead(cx)
+        } else {
+            this.wait(cx)
         }
     }
 }
@@ -203,19 +260,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             Poll::Pending => this.is_stuffed = true,
             Poll::Ready(_) => {
                 this.is_stuffed = false;
-                if std::mem::take(&mut this.is_held_back) {
-                    // What could not be read meanwhile.
-                    cx.waker().wake_by_ref();
-                }
                 this.conduct.sent();
-                this.watch(cx);
             }
         }
         written
     }
 
+    /// Called whenever all is written, and there may have been nothing to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        if this.conduct.has_waited() {
+            cx.waker().wake_by_ref();
+        }
+        this.watch(cx);
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

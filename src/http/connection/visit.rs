@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use actix_web::HttpMessage;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::ConnectionType;
@@ -13,6 +14,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::Conduct;
+
+/// How often the dispatcher has its turn, a few kilobytes each, before a body that is still not
+/// all there is taken for one that is on its way.
+const TURNS: usize = 16;
 
 /// Tells the connection of a request's beginning, and when dropped of its end.
 pub(in crate::http) struct Visit {
@@ -35,7 +40,7 @@ impl Visit {
                 Some(body)
             }
         };
-        conduct.begin(body.is_some());
+        conduct.begin();
         Visit { conduct: Some(conduct), body }
     }
 
@@ -46,16 +51,27 @@ impl Visit {
         }
     }
 
-    /// An answer that comes before the end of the body is the last one on its connection.
-    pub(in crate::http) async fn end<B>(self, response: &mut ServiceResponse<B>) {
-        if !self.is_body_read() {
-            // A refusal at first sight: what came in one packet with the head is still to be
-            // taken apart.
+    /// An answer that comes before the end of the body is the last one on its connection. One
+    /// that is made while it is sent ends the visit when it is complete: until then the
+    /// dispatcher has no use for further requests.
+    pub(in crate::http) async fn end(self, mut response: ServiceResponse) -> ServiceResponse {
+        // A refusal at first sight: what came with the head is still to be taken apart.
+        for _ in 0..TURNS {
+            if self.is_body_read() {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         if !self.is_body_read() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
+        if matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0)) {
+            return response;
+        }
+        response.map_body(|_, body| match body.try_into_bytes() {
+            Ok(bytes) => BoxBody::new(bytes),
+            Err(body) => BoxBody::new(Parting { body, _visit: self }),
+        })
     }
 
     fn is_body_read(&self) -> bool {
@@ -68,6 +84,27 @@ impl Drop for Visit {
         if let Some(conduct) = self.conduct.take() {
             conduct.end(self.is_body_read());
         }
+    }
+}
+
+/// The body of an answer that is not all there yet, and the visit that ends with it.
+struct Parting {
+    body: BoxBody,
+    _visit: Visit,
+}
+
+impl MessageBody for Parting {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }
 
@@ -90,10 +127,20 @@ impl Body {
     /// Whether all of it is here; what is here is thrown away. For when nobody reads it any
     /// more: at most what the connection buffers of a body.
     fn is_over(&self) -> bool {
-        let mut rest = self.clone();
         let mut nobody = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(_)) = rest.poll_next_unpin(&mut nobody) {}
+        while let Poll::Ready(Some(_)) = self.poll_payload(&mut nobody) {}
         self.0.is_over.get()
+    }
+
+    fn poll_payload(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        if self.0.is_over.get() {
+            return Poll::Ready(None);
+        }
+        let item = self.0.payload.borrow_mut().poll_next_unpin(cx);
+        // A broken one is over too: the connection will not last.
+        self.0.is_over.set(matches!(item, Poll::Ready(None | Some(Err(_)))));
+        self.0.conduct.asked(item.is_pending());
+        item
     }
 }
 
@@ -101,15 +148,10 @@ impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.0.is_over.get() {
-            return Poll::Ready(None);
+        let item = self.poll_payload(cx);
+        if self.0.conduct.has_waited() {
+            cx.waker().wake_by_ref();
         }
-        let item = std::task::ready!(self.0.payload.borrow_mut().poll_next_unpin(cx));
-        // A broken one is over too: the connection will not last.
-        if !matches!(item, Some(Ok(_))) {
-            self.0.is_over.set(true);
-            self.0.conduct.body_over();
-        }
-        Poll::Ready(item)
+        item
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{Cursor, Write};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 /// A small picture in one of the accepted formats.
 pub fn picture(format: ImageFormat) -> Vec<u8> {
@@ -20,6 +22,15 @@ pub fn sized(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
     let image =
         DynamicImage::ImageRgb8(RgbImage::from_pixel(width, height, image::Rgb([200, 30, 60])));
     image.write_to(&mut bytes, format).expect("encode a picture");
+    bytes.into_inner()
+}
+
+/// A picture that no format makes small.
+pub fn noise(side: u32) -> Vec<u8> {
+    let mut dice = StdRng::seed_from_u64(7);
+    let image = RgbImage::from_fn(side, side, |_, _| image::Rgb(dice.random()));
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Jpeg).expect("encode");
     bytes.into_inner()
 }
 
