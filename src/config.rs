@@ -247,7 +247,7 @@ pub struct StorageConfig {
           value_parser = clap::value_parser!(u32).range(2..=500))]
     pub db_writers: u32,
 
-    /// Longest wait for a database connection, in milliseconds
+    /// Longest wait for a database connection, or for a locked SQLite file, in milliseconds
     #[arg(long, env = "ROOST_DB_WAIT_MS", default_value_t = 2000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub db_wait_ms: u64,

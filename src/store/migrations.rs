@@ -9,7 +9,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Engine;
 use super::pool::DbConfig;
-use super::pool::setup::{ENGLISH, SQLITE_SETUP, postgres_url, sqlite_path};
+use super::pool::setup::{ENGLISH, postgres_url, sqlite_path, sqlite_setup};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -25,6 +25,9 @@ const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Tries after the first: two minutes, in which the longest transactions should end.
 const LOCK_TRIES: usize = 60;
+
+/// Longest wait for a SQLite file that another process has locked.
+const FILE_WAIT: Duration = Duration::from_secs(5);
 
 /// Brings the schema up to date and says how many migrations ran.
 ///
@@ -62,7 +65,7 @@ pub fn run(config: &DbConfig) -> anyhow::Result<usize> {
             let path = sqlite_path(&config.url);
             let mut conn = SqliteConnection::establish(path)
                 .with_context(|| format!("cannot open the database file {path}"))?;
-            conn.batch_execute(SQLITE_SETUP)?;
+            conn.batch_execute(&sqlite_setup(FILE_WAIT))?;
             apply(&mut conn, SQLITE)
         }
     }

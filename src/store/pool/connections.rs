@@ -7,7 +7,7 @@ use diesel::{PgConnection, SqliteConnection};
 
 use super::DbConfig;
 use super::manager::Manager;
-use super::setup::{SQLITE_SETUP, postgres_setup, postgres_url, sqlite_path};
+use super::setup::{postgres_setup, postgres_url, sqlite_path, sqlite_setup};
 use crate::store::{Conn, Engine, StoreError};
 
 pub(super) enum AnyPool {
@@ -40,7 +40,8 @@ impl AnyPool {
                 AnyPool::Pg(builder(config, size).build_unchecked(manager))
             }
             Engine::Sqlite => {
-                let manager = Manager::new(sqlite_path(&config.url), SQLITE_SETUP);
+                let setup = sqlite_setup(config.acquire_timeout);
+                let manager = Manager::new(sqlite_path(&config.url), &setup);
                 AnyPool::Sqlite(builder(config, size).build_unchecked(manager))
             }
         }

@@ -58,15 +58,21 @@ pub(super) fn postgres_setup(statement_timeout: Duration) -> String {
 pub(in crate::store) const ENGLISH: &str = "DO $$ BEGIN PERFORM set_config('lc_messages', 'C', FALSE); \
      EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;";
 
-/// FULL: a commit is on the disk before it is acknowledged.
+/// FULL: a commit is on the disk before it is acknowledged. `wait` is for the lock of another
+/// process, as for a connection.
 ///
 /// The log is copied into the database when it has 8,000 pages (32 MiB) and not, as SQLite would
 /// by itself, 1,000: pages that one batch of likes after the other changes are then copied once,
 /// which gives a third more likes when they go to many tweets. The size limit is for the
 /// file that is left when a long read has held that up.
-pub(in crate::store) const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; \
-     PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
+pub(in crate::store) fn sqlite_setup(wait: Duration) -> String {
+    format!(
+        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; \
+         PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
+        wait.as_millis()
+    )
+}
 
 #[cfg(test)]
 mod tests {

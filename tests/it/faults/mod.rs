@@ -11,6 +11,7 @@ mod clients;
 mod clock;
 mod database;
 mod disk;
+mod locked;
 mod overload;
 mod redis;
 mod slow;
