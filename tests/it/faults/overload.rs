@@ -164,8 +164,8 @@ fn logins_beyond_the_cores(setup: Setup) {
 }
 
 /// The same beside other tests, whose share of the processor changes all the time: each slice of
-/// overload is held against the capacity just before it, and what counts is the middle of many.
-/// What a machine of one's own can do is measured by the ignored tests below.
+/// overload is held against the capacity just before and just after it, and what counts is the
+/// middle of many. What a machine of one's own can do is measured by the ignored tests below.
 fn logins_beyond_what_others_leave(setup: Setup) {
     let mut app = App::on(setup).env("ROOST_MAX_IN_FLIGHT", "8").start();
     let people = load::crowd(&app, 2);
@@ -174,21 +174,22 @@ fn logins_beyond_what_others_leave(setup: Setup) {
     gun.capacity(slice);
     let before = app.memory_kib();
     let (mut shares, mut all) = (Vec::new(), Vec::new());
+    let mut capacity = gun.capacity(slice);
     for _ in 0..effort::rounds(5) {
-        let capacity = gun.capacity(slice);
         // However slow the machine is just now: more than may be in flight.
         let lasting = (40.0 / (TIMES * capacity)).clamp(slice.as_secs_f64(), 3.0);
         let (shots, took) = gun.volley(TIMES * capacity, Duration::from_secs_f64(lasting));
         let good = shots.iter().filter(|shot| shot.status == 200).count();
-        shares.push(good as f64 / took.as_secs_f64() / capacity);
+        let next = gun.capacity(slice);
+        shares.push(good as f64 / took.as_secs_f64() / ((capacity + next) / 2.0));
+        capacity = next;
         all.extend(shots);
     }
     shares.sort_by(f64::total_cmp);
     let share = shares[shares.len() / 2];
     let refused: Vec<&Shot> = all.iter().filter(|shot| shot.status != 200).collect();
     println!("{share:.2} of {shares:.2?}; {} of {} refused", refused.len(), all.len());
-    // Requests that are refused cost the sender time, too, which here comes out of one purse.
-    assert!(share > 0.6, "the middle of {shares:.2?}");
+    assert!(share > 0.8, "the middle of {shares:.2?}");
     assert!(refused.iter().all(|shot| matches!(shot.status, 429 | 503)), "{:?}", refused[0].status);
     assert!(refused.len() > all.len() / 12, "{} of {} refused", refused.len(), all.len());
     assert!(percentile(&refused, 50) < Duration::from_millis(100), "refused after a wait");
