@@ -147,17 +147,16 @@ fn offset_seconds(zone: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let digits: String = match &zone.as_bytes()[1..] {
-        [_, _, b':', _, _] => zone[1..].replace(':', ""),
-        [_, _, _, _] => zone[1..].to_owned(),
-        [_, _] => format!("{}00", &zone[1..]),
+    let digits = match zone.as_bytes()[1..] {
+        [h, hh, b':', m, mm] | [h, hh, m, mm] => [h, hh, m, mm],
+        [h, hh] => [h, hh, b'0', b'0'],
         _ => return None,
     };
-    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+    if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = digits[2..].parse().ok()?;
+    let [h, hh, m, mm] = digits.map(|digit| i64::from(digit - b'0'));
+    let (hours, minutes) = (10 * h + hh, 10 * m + mm);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
