@@ -36,6 +36,8 @@ struct Source {
     left: usize,
     /// Whether a byte has come.
     begun: bool,
+    /// Whether there was nothing when it was last read.
+    is_awaited: bool,
     end: Option<End>,
 }
 
@@ -58,13 +60,24 @@ impl Limited {
         if declared.is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
-        Ok(Limited(Rc::new(RefCell::new(Source { payload, left: limit, begun: false, end: None }))))
+        Ok(Limited(Rc::new(RefCell::new(Source {
+            payload,
+            left: limit,
+            begun: false,
+            is_awaited: false,
+            end: None,
+        }))))
     }
 
     /// Whether the body has ended before its first byte.
     pub(super) fn is_empty(&self) -> bool {
         let source = self.0.borrow();
         source.end == Some(End::Whole) && !source.begun
+    }
+
+    /// Whether whoever read last waits for more of it.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.borrow().is_awaited
     }
 
     /// Reads on to the end without keeping anything, so that the connection stays usable.
@@ -81,10 +94,14 @@ impl Stream for Limited {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut source = self.0.borrow_mut();
+        source.is_awaited = false;
         if source.end.is_some() {
             return Poll::Ready(None);
         }
-        let mut item = std::task::ready!(source.payload.poll_next_unpin(cx));
+        let Poll::Ready(mut item) = source.payload.poll_next_unpin(cx) else {
+            source.is_awaited = true;
+            return Poll::Pending;
+        };
         if let Some(Ok(chunk)) = &item {
             source.begun |= !chunk.is_empty();
             match source.left.checked_sub(chunk.len()) {

@@ -1,5 +1,9 @@
 //! Multipart forms: texts and files.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
@@ -16,6 +20,9 @@ use crate::media::FILE_LIMIT;
 /// Parts of one body.
 const PARTS: usize = 64;
 
+/// How often the parser may look at what it has without asking for more.
+const LAST_LOOKS: usize = 1_000;
+
 /// What boundaries and headers of parts may add to the content, in bytes.
 const SLACK: usize = 1024 * 1024;
 
@@ -24,7 +31,8 @@ const BODY_LIMIT: usize = FILES_KEPT * FILE_LIMIT + TEXT_LIMIT + SLACK;
 
 pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Fields, ApiError> {
     let stream = Limited::new(request, payload, BODY_LIMIT)?;
-    match read_parts(Multipart::new(request.headers(), stream.clone())).await {
+    let parts = Multipart::new(request.headers(), stream.clone());
+    match until_stuck(&stream, read_parts(parts)).await {
         // What follows the last boundary means nothing, and must be out of the way of the
         // connection's next request.
         Ok(fields) => stream.drain().await.map(|()| fields),
@@ -32,6 +40,25 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Fiel
         Err(ApiError::Malformed(_)) if stream.is_empty() => Ok(Fields::default()),
         Err(error) => Err(error),
     }
+}
+
+/// Runs the parser. In the middle of what may be a boundary it stops for ever without asking for
+/// more: when it waits, but not for the body, it will not go on.
+async fn until_stuck<T>(
+    stream: &Limited,
+    reading: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let mut reading = pin!(reading);
+    poll_fn(|cx| {
+        for _ in 0..LAST_LOOKS {
+            let result = reading.as_mut().poll(cx);
+            if result.is_ready() || stream.is_awaited() {
+                return result;
+            }
+        }
+        Poll::Ready(Err(ApiError::Malformed("Multipart form parse error.".into())))
+    })
+    .await
 }
 
 async fn read_parts(mut parts: Multipart) -> Result<Fields, ApiError> {
