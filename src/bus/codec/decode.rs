@@ -35,7 +35,7 @@ pub enum Garbled {
 /// Understands a part.
 ///
 /// # Errors
-/// When anything in it is not exactly as [`encode`](super::encode) writes it.
+/// When anything in it is not exactly as [`encode`](super::encode()) writes it.
 pub fn decode(text: &str) -> Result<Heard, Garbled> {
     let mut pieces = text.split(';');
     let header: Vec<&str> = pieces.next().unwrap_or_default().split(' ').collect();
