@@ -12,10 +12,15 @@ use crate::load::{Connection, Request};
 /// Least time between two reads of a feed that are to see a tweet.
 const READ_EVERY: Duration = Duration::from_micros(250);
 
+/// A connection that has been idle for longer is opened anew: the service closes it after a minute.
+const KEPT: Duration = Duration::from_secs(30);
+
 /// One user on one connection.
 pub(super) struct Caller {
     runtime: Runtime,
+    address: SocketAddr,
     connection: Connection,
+    used: Instant,
     post: Request,
     feed: Request,
     metrics: Request,
@@ -28,7 +33,9 @@ impl Caller {
         let cookie = (!cookie.is_empty()).then_some(cookie.as_str());
         Ok(Caller {
             runtime,
+            address,
             connection,
+            used: Instant::now(),
             post: Request::post("/api/tweets/", cookie, "{\"content\":\"to everybody\"}"),
             feed: Request::get("/api/newsfeeds/?page_size=1", cookie),
             metrics: Request::get("/metrics", None),
@@ -36,6 +43,10 @@ impl Caller {
     }
 
     fn call(&mut self, which: fn(&Caller) -> &Request) -> anyhow::Result<String> {
+        if self.used.elapsed() > KEPT {
+            self.connection = self.runtime.block_on(Connection::open(self.address))?;
+        }
+        self.used = Instant::now();
         let request = which(self).clone();
         let head = self.runtime.block_on(self.connection.call(request.bytes()))?;
         let body = String::from_utf8_lossy(self.connection.body(head)).into_owned();
