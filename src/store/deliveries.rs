@@ -77,7 +77,7 @@ impl Delivery {
 }
 
 /// Delivers a tweet to the next followers, without the rows leaving the server, and returns
-/// who received it in the order of their ids; fewer than `limit` only at the end.
+/// who received it, in no order that is promised; fewer than `limit` only at the end.
 ///
 /// # Errors
 /// Those of the statement. The transaction must be given up then, or the savepoint.
