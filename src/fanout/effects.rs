@@ -145,11 +145,7 @@ impl Effects {
 
     /// Notes that a feed was changed in its past, unless nothing was.
     pub(super) fn amend(&mut self, reader: i64, amendment: Amendment) {
-        let is_nothing = match &amendment {
-            Amendment::Added(entries) => entries.is_empty(),
-            Amendment::Removed(times) => times.is_empty(),
-        };
-        if !is_nothing {
+        if !amendment.is_empty() {
             self.amended.push((TimelineKey::Home(reader), Arc::new(amendment)));
         }
     }

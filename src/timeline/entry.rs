@@ -32,6 +32,16 @@ pub enum Amendment {
     Removed(Vec<Timestamp>),
 }
 
+impl Amendment {
+    /// Whether nothing was changed.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Amendment::Added(entries) => entries.is_empty(),
+            Amendment::Removed(times) => times.is_empty(),
+        }
+    }
+}
+
 /// A part of a timeline: strictly between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
