@@ -7,8 +7,7 @@ use super::rounds::Pace;
 /// How long a round should take. A write that comes meanwhile ends it early.
 const AT_LEISURE: Duration = Duration::from_millis(150);
 
-/// The same while others wait for the same lock, who cannot end it: other nodes, and on SQLite
-/// every write.
+/// The same while others wait for the same lock, who cannot end it: other nodes.
 const IN_COMPANY: Duration = Duration::from_millis(40);
 
 /// The same when a tweet waits in it for its first followers, and larger deliveries too.
