@@ -68,7 +68,6 @@ pub(super) fn run(
     clock: &Clock,
 ) -> Result<Written, StoreError> {
     let started = clock.now();
-    locks::prefer_indexes(conn)?;
     let (found, number) = find(conn, &Wanted::by(operations), started)?;
     let plan = plan(operations, &found, &mut || clock.now());
     if plan.is_empty() {

@@ -1,7 +1,7 @@
 //! Moves outbox rows to notifications, off every request's path.
 //!
 //! The worker wakes when a commit has kicked it, once at start (rows that a crash has left)
-//! and every few seconds (rows of a node that died). It moves bounded chunks, each in one
+//! and every few seconds (rows of a node that died), and then rests for a moment. It moves bounded chunks, each in one
 //! transaction; while the database is down it tries again, more and more slowly.
 
 use std::sync::{Arc, Weak};
@@ -21,6 +21,10 @@ const SAFETY_NET: Duration = Duration::from_secs(5);
 
 /// Wait after the first failure; doubles up to [`SAFETY_NET`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Between two rounds, so that likes which come one after another are moved together: a round is
+/// a transaction, whether it moves one row or a hundred. The first of them is moved at once.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The gauge counts waiting rows up to here.
 const COUNTED_AT_MOST: i64 = 10_000;
@@ -142,7 +146,10 @@ async fn work(shared: Weak<Shared>, wake: Arc<Notify>) {
         let round = shared.round().await;
         drop(shared);
         match round {
-            Ok(Round::Empty) => backoff = FIRST_BACKOFF,
+            Ok(Round::Empty) => {
+                backoff = FIRST_BACKOFF;
+                sleep(PAUSE).await;
+            }
             Ok(Round::Elsewhere) => {
                 wake.notify_one();
                 sleep(FIRST_BACKOFF).await;

@@ -5,10 +5,11 @@
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 
+use super::rows::{Column, WithIds, WithRows, pieces};
 use super::schema::{comments, tweets};
-use super::{Conn, ROWS_PER_STATEMENT, on};
+use super::{Conn, on};
 use crate::time::Timestamp;
 
 /// A comment.
@@ -29,8 +30,7 @@ pub struct CommentRow {
 }
 
 /// A comment to be inserted; it has no likes yet.
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = comments, treat_none_as_default_value = false)]
+#[derive(Debug, Clone)]
 pub struct NewCommentRow {
     /// The tweet it stands under.
     pub tweet_id: i64,
@@ -109,14 +109,18 @@ pub fn tweets_of(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<Vec<(i64, i64)
 
 /// The time of the newest comment of each tweet that has one. One index probe per tweet.
 pub fn newest(conn: &mut Conn<'_>, tweet_ids: &[i64]) -> QueryResult<Vec<(i64, Timestamp)>> {
-    let newest_of = sql::<diesel::sql_types::Nullable<BigInt>>(
-        "(SELECT max(c.created_at) FROM comments c WHERE c.tweet_id = tweets.id)",
-    );
-    let rows: Vec<(i64, Option<Timestamp>)> = on!(conn, |c| tweets::table
-        .filter(tweets::id.eq_any(tweet_ids))
-        .select((tweets::id, newest_of))
-        .load(c))?;
-    Ok(rows.into_iter().filter_map(|(id, at)| Some((id, at?))).collect())
+    let mut newest = Vec::with_capacity(tweet_ids.len());
+    for ids in pieces(conn.engine(), tweet_ids) {
+        let query = WithIds::<(BigInt, Nullable<BigInt>)>::new(
+            "SELECT t.id, (SELECT max(c.created_at) FROM comments c WHERE c.tweet_id = t.id) \
+             FROM tweets t WHERE t.id",
+            ids,
+            "",
+        );
+        let rows: Vec<(i64, Option<Timestamp>)> = on!(conn, |c| query.load(c))?;
+        newest.extend(rows.into_iter().filter_map(|(id, at)| Some((id, at?))));
+    }
+    Ok(newest)
 }
 
 /// Inserts comments; returns (tweet id, created_at, new id) of each, in no order.
@@ -125,11 +129,22 @@ pub fn insert(
     rows: &[NewCommentRow],
 ) -> QueryResult<Vec<(i64, Timestamp, i64)>> {
     let mut added = Vec::with_capacity(rows.len());
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        let ids: Vec<(i64, Timestamp, i64)> = on!(conn, |c| diesel::insert_into(comments::table)
-            .values(rows)
-            .returning((comments::tweet_id, comments::created_at, comments::id))
-            .get_results(c))?;
+    for rows in pieces(conn.engine(), rows) {
+        let column =
+            |value: fn(&NewCommentRow) -> i64| Column::Big(rows.iter().map(value).collect());
+        let columns = [
+            column(|row| row.tweet_id),
+            column(|row| row.user_id),
+            Column::Text(rows.iter().map(|row| row.content.clone()).collect()),
+            column(|row| row.created_at.0),
+            column(|row| row.likes_count),
+        ];
+        let query = WithRows::<(BigInt, BigInt, BigInt), 5>::new(
+            "INSERT INTO comments (tweet_id, user_id, content, created_at, likes_count) ",
+            columns,
+            " RETURNING tweet_id, created_at, id",
+        );
+        let ids: Vec<(i64, Timestamp, i64)> = on!(conn, |c| query.load(c))?;
         added.extend(ids);
     }
     Ok(added)

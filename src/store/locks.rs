@@ -4,15 +4,11 @@
 //! comments, each in id order. So two nodes take turns per object, never deadlock, and what is
 //! read after the lock stays true until the commit.
 
-use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::Conn;
-use super::schema::{comments, tweets};
+use super::rows::{WithIds, pieces};
+use super::{Conn, Engine};
 
 /// A tweet that exists and is locked until the end of the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,51 +30,40 @@ pub struct LockedComment {
     pub user_id: i64,
 }
 
-/// Postgres' name of the running transaction. `pg_xact_status` tells later what became of it.
-const TRANSACTION: &str = "pg_current_xact_id()::text";
-
-/// Makes Postgres look up rows by their keys, for the rest of the transaction, with plans that it
-/// keeps. Left to itself it reads the whole table for a thousand keys, up to some millions of
-/// rows: 90 ms instead of 4 with 200,000 likes. It also keeps for long what was a good plan when
-/// the table was empty. The planner cannot know that the pages are in memory; a JIT compiler
-/// started on its inflated costs would take longer than the query.
-pub fn prefer_indexes(conn: &mut Conn<'_>) -> QueryResult<()> {
-    match conn {
-        Conn::Pg(c) => c.batch_execute(
-            "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
-             SET LOCAL plan_cache_mode = force_generic_plan",
-        ),
-        Conn::Sqlite(_) => Ok(()),
-    }
-}
-
 /// Locks those of the tweets that exist. The second value names the transaction (Postgres; none
-/// if there is nothing to lock). `ids` are sorted and unique.
+/// if there is nothing to lock), as `pg_xact_status` knows it. `ids` are sorted and unique.
 pub fn lock_tweets(
     conn: &mut Conn<'_>,
     ids: &[i64],
 ) -> QueryResult<(Vec<LockedTweet>, Option<String>)> {
-    let live = tweets::table
-        .filter(tweets::id.eq_any(ids))
-        .filter(tweets::deleted_at.is_null())
-        .order(tweets::id);
     let mut transaction = None;
-    let rows: Vec<(i64, i64)> = match conn {
-        Conn::Pg(c) => live
-            .select((tweets::id, tweets::user_id, sql::<Text>(TRANSACTION)))
-            .for_no_key_update()
-            .load::<(i64, i64, String)>(&mut **c)?
-            .into_iter()
-            .map(|(id, user_id, name)| {
+    let mut locked = Vec::with_capacity(ids.len());
+    match conn {
+        Conn::Pg(c) => {
+            let query = WithIds::<(BigInt, BigInt, Text)>::new(
+                "SELECT id, user_id, pg_current_xact_id()::text FROM tweets \
+                 WHERE deleted_at IS NULL AND id",
+                ids,
+                " ORDER BY id FOR NO KEY UPDATE",
+            );
+            for (id, user_id, name) in query.load::<(i64, i64, String)>(&mut **c)? {
                 transaction = Some(name);
-                (id, user_id)
-            })
-            .collect(),
+                locked.push(LockedTweet { id, user_id });
+            }
+        }
         // The transaction has the file's write lock.
-        Conn::Sqlite(c) => live.select((tweets::id, tweets::user_id)).load(&mut **c)?,
-    };
-    let locked = rows.into_iter().map(|(id, user_id)| LockedTweet { id, user_id }).collect();
+        Conn::Sqlite(c) => {
+            for ids in pieces(Engine::Sqlite, ids) {
+                let query = WithIds::<(BigInt, BigInt)>::new(
+                    "SELECT id, user_id FROM tweets WHERE deleted_at IS NULL AND id",
+                    ids,
+                    "",
+                );
+                let rows: Vec<(i64, i64)> = query.load(&mut **c)?;
+                locked.extend(rows.into_iter().map(|(id, user_id)| LockedTweet { id, user_id }));
+            }
+        }
+    }
     Ok((locked, transaction))
 }
 
@@ -88,26 +73,35 @@ pub fn lock_comments(
     ids: &[i64],
 ) -> QueryResult<(Vec<LockedComment>, Option<String>)> {
     let mut transaction = None;
-    let rows: Vec<(i64, i64, i64)> = match conn {
-        Conn::Pg(c) => LockComments { ids }
-            .load::<(i64, i64, i64, String)>(&mut **c)?
-            .into_iter()
-            .map(|(id, tweet_id, user_id, name)| {
+    let mut locked = Vec::with_capacity(ids.len());
+    let row = |(id, tweet_id, user_id)| LockedComment { id, tweet_id, user_id };
+    match conn {
+        Conn::Pg(c) => {
+            let query = WithIds::<(BigInt, BigInt, BigInt, Text)>::new(
+                "SELECT c.id, c.tweet_id, c.user_id, pg_current_xact_id()::text \
+                 FROM comments c JOIN tweets t ON t.id = c.tweet_id \
+                 WHERE t.deleted_at IS NULL AND c.id",
+                ids,
+                " ORDER BY c.id FOR NO KEY UPDATE OF c",
+            );
+            for (id, tweet, user, name) in query.load::<(i64, i64, i64, String)>(&mut **c)? {
                 transaction = Some(name);
-                (id, tweet_id, user_id)
-            })
-            .collect(),
-        Conn::Sqlite(c) => comments::table
-            .inner_join(tweets::table.on(tweets::id.eq(comments::tweet_id)))
-            .filter(comments::id.eq_any(ids))
-            .filter(tweets::deleted_at.is_null())
-            .select((comments::id, comments::tweet_id, comments::user_id))
-            .load(&mut **c)?,
-    };
-    let locked = rows
-        .into_iter()
-        .map(|(id, tweet_id, user_id)| LockedComment { id, tweet_id, user_id })
-        .collect();
+                locked.push(row((id, tweet, user)));
+            }
+        }
+        Conn::Sqlite(c) => {
+            for ids in pieces(Engine::Sqlite, ids) {
+                let query = WithIds::<(BigInt, BigInt, BigInt)>::new(
+                    "SELECT c.id, c.tweet_id, c.user_id \
+                     FROM comments c JOIN tweets t ON t.id = c.tweet_id \
+                     WHERE t.deleted_at IS NULL AND c.id",
+                    ids,
+                    "",
+                );
+                locked.extend(query.load(&mut **c)?.into_iter().map(row));
+            }
+        }
+    }
     Ok((locked, transaction))
 }
 
@@ -125,40 +119,12 @@ pub fn transaction_status(conn: &mut PgConnection, name: &str) -> QueryResult<Op
         .map(|row| row.status)
 }
 
-/// A join that locks one side only (`FOR NO KEY UPDATE OF c`), which diesel cannot say.
-struct LockComments<'a> {
-    ids: &'a [i64],
-}
-
-impl QueryId for LockComments<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for LockComments<'_> {
-    type SqlType = (BigInt, BigInt, BigInt, Text);
-}
-
-impl RunQueryDsl<PgConnection> for LockComments<'_> {}
-
-impl QueryFragment<Pg> for LockComments<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "SELECT c.id, c.tweet_id, c.user_id, pg_current_xact_id()::text \
-             FROM comments c JOIN tweets t ON t.id = c.tweet_id \
-             WHERE t.deleted_at IS NULL AND c.id = ANY(",
-        );
-        out.push_bind_param::<Array<BigInt>, _>(&self.ids)?;
-        out.push_sql(") ORDER BY c.id FOR NO KEY UPDATE OF c");
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::comments::NewCommentRow;
     use crate::store::counts::tests::{add_tweet, add_user};
+    use crate::store::schema::tweets;
     use crate::store::testing::databases;
     use crate::store::{StoreError, on};
     use crate::time::Timestamp;

@@ -8,6 +8,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::prepared::Prepared;
 use super::schema::notifications;
 use super::{Conn, on};
 use crate::time::Timestamp;
@@ -175,14 +176,10 @@ pub fn mark_read(
     newest: i64,
     limit: usize,
 ) -> QueryResult<usize> {
-    let query = diesel::sql_query(
-        "UPDATE notifications SET unread = FALSE WHERE unread AND id IN (\
-             SELECT id FROM notifications \
-             WHERE recipient_id = $1 AND unread AND id <= $2 ORDER BY id LIMIT $3)",
-    )
-    .bind::<BigInt, _>(recipient)
-    .bind::<BigInt, _>(newest)
-    .bind::<BigInt, _>(limit as i64);
+    let sql = "UPDATE notifications SET unread = FALSE WHERE unread AND id IN (\
+                   SELECT id FROM notifications \
+                   WHERE recipient_id = ? AND unread AND id <= ? ORDER BY id LIMIT ?)";
+    let query = Prepared { sql, binds: &[recipient, newest, limit as i64] };
     on!(conn, |c| query.execute(c))
 }
 
@@ -192,34 +189,29 @@ pub fn mark_read(
 /// On Postgres, rows that another node is moving are skipped; on SQLite the transaction has
 /// the file to itself.
 pub fn move_chunk(conn: &mut Conn<'_>, limit: usize) -> QueryResult<usize> {
-    let limit = limit as i64;
+    let binds = &[limit as i64];
     match conn {
         // ARRAY(...) is evaluated once; a plain IN might run again per row and lock more.
-        Conn::Pg(c) => diesel::sql_query(
-            "WITH moved AS (DELETE FROM notification_outbox WHERE id = ANY (ARRAY(\
-                 SELECT id FROM notification_outbox ORDER BY id LIMIT $1 \
-                 FOR UPDATE SKIP LOCKED)) \
-                 RETURNING id, recipient_id, actor_id, verb, target_id, created_at) \
-             INSERT INTO notifications (recipient_id, actor_id, verb, target_id, created_at) \
-             SELECT recipient_id, actor_id, verb, target_id, created_at FROM moved ORDER BY id",
-        )
-        .bind::<BigInt, _>(limit)
-        .execute(&mut **c),
+        Conn::Pg(c) => {
+            let sql = "WITH moved AS (DELETE FROM notification_outbox WHERE id = ANY (ARRAY(\
+                           SELECT id FROM notification_outbox ORDER BY id LIMIT ? \
+                           FOR UPDATE SKIP LOCKED)) \
+                           RETURNING id, recipient_id, actor_id, verb, target_id, created_at) \
+                       INSERT INTO notifications \
+                           (recipient_id, actor_id, verb, target_id, created_at) \
+                       SELECT recipient_id, actor_id, verb, target_id, created_at \
+                       FROM moved ORDER BY id";
+            Prepared { sql, binds }.execute(&mut **c)
+        }
         Conn::Sqlite(c) => {
-            let c = &mut **c;
-            let copied = diesel::sql_query(
-                "INSERT INTO notifications (recipient_id, actor_id, verb, target_id, created_at) \
-                 SELECT recipient_id, actor_id, verb, target_id, created_at \
-                 FROM notification_outbox ORDER BY id LIMIT $1",
-            )
-            .bind::<BigInt, _>(limit)
-            .execute(c)?;
-            let removed = diesel::sql_query(
-                "DELETE FROM notification_outbox WHERE id IN (\
-                     SELECT id FROM notification_outbox ORDER BY id LIMIT $1)",
-            )
-            .bind::<BigInt, _>(limit)
-            .execute(c)?;
+            let copy = "INSERT INTO notifications \
+                            (recipient_id, actor_id, verb, target_id, created_at) \
+                        SELECT recipient_id, actor_id, verb, target_id, created_at \
+                        FROM notification_outbox ORDER BY id LIMIT ?";
+            let remove = "DELETE FROM notification_outbox WHERE id IN (\
+                              SELECT id FROM notification_outbox ORDER BY id LIMIT ?)";
+            let copied = Prepared { sql: copy, binds }.execute(&mut **c)?;
+            let removed = Prepared { sql: remove, binds }.execute(&mut **c)?;
             debug_assert_eq!(copied, removed, "one transaction sees one outbox");
             Ok(copied)
         }
@@ -233,10 +225,9 @@ pub fn waiting(conn: &mut Conn<'_>, at_most: i64) -> QueryResult<i64> {
         #[diesel(sql_type = BigInt)]
         waiting: i64,
     }
-    let query = diesel::sql_query(
-        "SELECT count(*) AS waiting FROM (SELECT 1 FROM notification_outbox LIMIT $1) AS heads",
-    )
-    .bind::<BigInt, _>(at_most);
+    let sql =
+        "SELECT count(*) AS waiting FROM (SELECT 1 FROM notification_outbox LIMIT ?) AS heads";
+    let query = Prepared { sql, binds: &[at_most] };
     let row: Waiting = on!(conn, |c| query.get_result(c))?;
     Ok(row.waiting)
 }

@@ -8,7 +8,7 @@
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, SmallInt};
+use diesel::sql_types::{Array, BigInt, SmallInt, Text};
 use diesel::sqlite::Sqlite;
 
 use super::{Engine, ROWS_PER_STATEMENT};
@@ -33,6 +33,7 @@ pub(super) fn pieces<T>(engine: Engine, mut rows: &[T]) -> impl Iterator<Item = 
 pub(super) enum Column {
     Big(Vec<i64>),
     Small(Vec<i16>),
+    Text(Vec<String>),
 }
 
 impl Column {
@@ -40,6 +41,7 @@ impl Column {
         match self {
             Column::Big(values) => values.len(),
             Column::Small(values) => values.len(),
+            Column::Text(values) => values.len(),
         }
     }
 }
@@ -87,6 +89,7 @@ impl<T, const COLUMNS: usize> QueryFragment<Pg> for WithRows<T, COLUMNS> {
             match column {
                 Column::Big(values) => out.push_bind_param::<Array<BigInt>, _>(values)?,
                 Column::Small(values) => out.push_bind_param::<Array<SmallInt>, _>(values)?,
+                Column::Text(values) => out.push_bind_param::<Array<Text>, _>(values)?,
             }
         }
         out.push_sql(")");
@@ -105,10 +108,62 @@ impl<T, const COLUMNS: usize> QueryFragment<Sqlite> for WithRows<T, COLUMNS> {
                 match column {
                     Column::Big(values) => out.push_bind_param::<BigInt, _>(&values[row])?,
                     Column::Small(values) => out.push_bind_param::<SmallInt, _>(&values[row])?,
+                    Column::Text(values) => out.push_bind_param::<Text, _>(&values[row])?,
                 }
             }
             out.push_sql(")");
         }
+        out.push_sql(self.after);
+        Ok(())
+    }
+}
+
+/// A statement about rows with given ids: `before`, the ids, `after`, where `before` ends in a
+/// column. `T` are the types of its result.
+pub(super) struct WithIds<'a, T> {
+    before: &'static str,
+    ids: &'a [i64],
+    after: &'static str,
+    result: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<'a, T> WithIds<'a, T> {
+    /// At least one id; of as many as [`pieces`] cuts them into.
+    pub(super) fn new(before: &'static str, ids: &'a [i64], after: &'static str) -> Self {
+        WithIds { before, ids, after, result: std::marker::PhantomData }
+    }
+}
+
+impl<T> QueryId for WithIds<'_, T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T> Query for WithIds<'_, T> {
+    type SqlType = T;
+}
+
+impl<T, C> RunQueryDsl<C> for WithIds<'_, T> {}
+
+impl<T> QueryFragment<Pg> for WithIds<'_, T> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.before);
+        out.push_sql(" = ANY(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.ids)?;
+        out.push_sql(")");
+        out.push_sql(self.after);
+        Ok(())
+    }
+}
+
+impl<T> QueryFragment<Sqlite> for WithIds<'_, T> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(self.before);
+        for (place, id) in self.ids.iter().enumerate() {
+            out.push_sql(if place == 0 { " IN (" } else { ", " });
+            out.push_bind_param::<BigInt, _>(id)?;
+        }
+        out.push_sql(")");
         out.push_sql(self.after);
         Ok(())
     }

@@ -69,7 +69,6 @@ fn postgres_finds_likes_by_their_keys_when_it_knows_nothing_of_the_table() {
     let statements = [(OF_KEYS_POSTGRES, "find"), (DELETE_KEYS_POSTGRES, "delete")];
     for (after, name) in statements {
         let plan = test.db.write_blocking(|conn| {
-            crate::store::locks::prefer_indexes(conn)?;
             let Conn::Pg(c) = conn else { unreachable!("this is Postgres") };
             c.batch_execute(&format!(
                 "PREPARE {name}(bigint[], smallint[], bigint[]) AS \

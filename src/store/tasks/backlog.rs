@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 
 use super::MOST_ATTEMPTS;
+use crate::store::prepared::Prepared;
 use crate::store::{Conn, on};
 use crate::time::Timestamp;
 
@@ -29,13 +30,11 @@ pub struct Backlog {
 
 /// Counts what is open.
 pub fn backlog(conn: &mut Conn<'_>) -> QueryResult<Backlog> {
-    let query = diesel::sql_query(
-        "SELECT count(*) AS open, min(created_at) AS oldest, \
-         min(CASE WHEN kind = 1 THEN created_at END) AS oldest_undelivered, \
-         count(CASE WHEN attempts > 0 THEN 1 END) AS failing, \
-         count(CASE WHEN attempts >= $1 THEN 1 END) AS parked \
-         FROM fanout_tasks WHERE finished_at IS NULL",
-    )
-    .bind::<BigInt, _>(MOST_ATTEMPTS);
+    let sql = "SELECT count(*) AS open, min(created_at) AS oldest, \
+               min(CASE WHEN kind = 1 THEN created_at END) AS oldest_undelivered, \
+               count(CASE WHEN attempts > 0 THEN 1 END) AS failing, \
+               count(CASE WHEN attempts >= ? THEN 1 END) AS parked \
+               FROM fanout_tasks WHERE finished_at IS NULL";
+    let query = Prepared { sql, binds: &[MOST_ATTEMPTS] };
     on!(conn, |c| query.get_result(c))
 }
