@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::{Connection, Outcome, Traffic};
+use super::{Connection, Draws, Outcome, Traffic};
 
 /// How hard to push.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +40,12 @@ impl Shape {
 /// # Errors
 /// When a connection cannot be made or breaks.
 pub fn closed(address: SocketAddr, shape: Shape, traffic: &dyn Traffic) -> anyhow::Result<Outcome> {
+    let draws = Draws::next();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..shape.threads)
             .map(|thread| {
                 let share = share(shape.connections, shape.threads, thread);
-                scope.spawn(move || on_thread(address, shape, share, thread as u64, traffic))
+                scope.spawn(move || on_thread(address, shape, share, (thread, draws), traffic))
             })
             .collect();
         let mut sum = Outcome::new(traffic.kinds());
@@ -67,17 +67,15 @@ fn on_thread(
     address: SocketAddr,
     shape: Shape,
     connections: usize,
-    seed: u64,
+    (thread, draws): (usize, Draws),
     traffic: &dyn Traffic,
 ) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let begin = Instant::now() + shape.warm_up;
         let end = begin + shape.time;
-        let loops = (0..connections).map(|place| {
-            let draw = StdRng::seed_from_u64(seed << 32 | place as u64);
-            one(address, begin, end, draw, traffic)
-        });
+        let loops = (0..connections)
+            .map(|place| one(address, begin, end, draws.of(thread, place), traffic));
         let mut sum = Outcome::new(traffic.kinds());
         for outcome in try_join_all(loops).await? {
             sum.join(outcome)?;

@@ -18,7 +18,28 @@ pub use open::{Arrivals, open};
 pub use outcome::{Outcome, nanoseconds};
 pub use request::Request;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::SeedableRng;
 use rand::rngs::StdRng;
+
+/// The draws of one run of a loop. Each run has its own: a like or a follow that is drawn again
+/// finds its work done and costs little.
+#[derive(Debug, Clone, Copy)]
+struct Draws(u64);
+
+impl Draws {
+    /// Those of the next run of this process.
+    fn next() -> Draws {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        Draws(RUNS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Those of one connection.
+    fn of(self, thread: usize, place: usize) -> StdRng {
+        StdRng::seed_from_u64(self.0 << 48 | (thread as u64) << 32 | place as u64)
+    }
+}
 
 /// What to send next: a kind (a number below [`Traffic::kinds`]) and the request's bytes.
 pub struct Planned<'a> {
@@ -35,7 +56,7 @@ pub trait Traffic: Sync {
         1
     }
 
-    /// The next request. `draw` is seeded, one per thread.
+    /// The next request. `draw` is seeded, one per connection.
     fn next(&self, draw: &mut StdRng) -> Planned<'_>;
 }
 

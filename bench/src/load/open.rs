@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
 
 use super::closed::share;
 use super::timer::Timer;
-use super::{Connection, Outcome, Traffic};
+use super::{Connection, Draws, Outcome, Traffic};
 
 /// When requests arrive.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +51,10 @@ pub fn open(
     arrivals: Arrivals,
     traffic: &dyn Traffic,
 ) -> anyhow::Result<Outcome> {
+    let draws = Draws::next();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..arrivals.threads)
-            .map(|thread| scope.spawn(move || on_thread(address, arrivals, thread, traffic)))
+            .map(|thread| scope.spawn(move || on_thread(address, arrivals, thread, draws, traffic)))
             .collect();
         let mut sum = Outcome::new(traffic.kinds());
         for thread in threads {
@@ -70,6 +70,7 @@ fn on_thread(
     address: SocketAddr,
     arrivals: Arrivals,
     thread: usize,
+    draws: Draws,
     traffic: &dyn Traffic,
 ) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -79,10 +80,8 @@ fn on_thread(
         let start = Instant::now() + Duration::from_millis(20);
         let begin = start + arrivals.warm_up;
         let connections = share(arrivals.connections, arrivals.threads, thread);
-        let senders = (0..connections).map(|place| {
-            let draw = StdRng::seed_from_u64((thread as u64) << 32 | place as u64);
-            one(address, &queue, begin, draw, traffic, &outcome)
-        });
+        let senders = (0..connections)
+            .map(|place| one(address, &queue, begin, draws.of(thread, place), traffic, &outcome));
         let senders = try_join_all(senders);
         tokio::try_join!(arrive(&queue, arrivals, thread, start), senders)?;
         let mut outcome = outcome.into_inner();
