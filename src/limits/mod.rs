@@ -65,10 +65,7 @@ impl RateLimits {
             return here;
         }
         match self.take_there(class, who).await {
-            Some(there) if !there.verdict.allowed => {
-                who.iter().for_each(|who| self.0.table.give_back((class, *who)));
-                there
-            }
+            Some(there) if !there.verdict.allowed => there,
             Some(there) => there.min(here),
             None => here,
         }
@@ -104,10 +101,15 @@ impl RateLimits {
         told.unwrap_or(Told { class, limit: nobody, verdict: nobody.verdict(true, 0) })
     }
 
-    /// Takes the tokens in Redis. `None` when Redis cannot say.
+    /// Takes the tokens in Redis; those that it refuses are given back here as well. `None` when
+    /// Redis cannot say.
     async fn take_there(&self, class: Class, who: &[Who]) -> Option<Told> {
         let asks: Vec<TokenAsk> = who.iter().map(|who| self.ask((class, *who))).collect();
         let taken = self.0.redis.take_tokens(&asks).await.ok()?;
+        if !taken.allowed {
+            // Before the others' tokens are learnt of: what is given back is this process's own.
+            who.iter().for_each(|who| self.0.table.give_back((class, *who)));
+        }
         let mut told: Option<Told> = None;
         for (who, left_ms) in who.iter().zip(taken.left_ms) {
             let limit = self.0.settings.limit(class, *who);

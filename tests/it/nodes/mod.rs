@@ -30,6 +30,7 @@ macro_rules! on_both_setups {
 
 mod company;
 mod hearing;
+mod limits;
 mod reading;
 
 on_both_setups! {
