@@ -116,6 +116,8 @@ const METRICS: &[Metric] = &[
     metric("roost_redis_seconds", Histogram, "Time of a call, by operation."),
     metric("roost_redis_lags_total", Counter, "Lists not read: Redis was behind a commit."),
     metric("roost_redis_surprises_total", Counter, "Keys dropped because they made no sense."),
+    // The log
+    metric("roost_log_lines_lost_total", Counter, "Lines that standard error did not take."),
 ];
 
 /// Tells the recorder what every metric is about, and starts those without labels at zero, so
@@ -137,6 +139,7 @@ pub(super) fn describe() {
         "roost_counter_refused_total",
         "roost_notifications_failures_total",
         "roost_password_refused_total",
+        "roost_log_lines_lost_total",
     ] {
         metrics::counter!(name).increment(0);
     }

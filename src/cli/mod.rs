@@ -115,12 +115,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<Status> {
     if let Command::Serve(config) = command {
-        let _export =
-            logging::start(&config.log, config.log_format, config.otlp_endpoint.as_deref())?;
+        let _log = logging::start(&config.log, config.log_format, config.otlp_endpoint.as_deref())?;
         return crate::app::run(*config).map(|()| 0);
     }
     let filter = std::env::var("ROOST_LOG").unwrap_or_else(|_| "warn".into());
-    let _export = logging::start(&filter, LogFormat::Text, None)?;
+    let _log = logging::start(&filter, LogFormat::Text, None)?;
     match command {
         Command::Serve(_) => Ok(0),
         Command::Migrate(args) => migrate::run(&args).map(|()| 0),

@@ -198,7 +198,7 @@ fn a_made_up_session_is_nobody(app: App) {
     assert_eq!(ann.get(STATUS).expect(200)["has_logged_in"], true);
 }
 
-fn passwords_and_addresses_never_come_back(app: App) {
+fn passwords_and_addresses_never_come_back(mut app: App) {
     let ann = app.sign_up("ann");
     ann.tweet("hello");
     let paths = [STATUS.to_owned(), format!("/api/profiles/{}/", ann.id), "/api/newsfeeds/".into()];
@@ -208,6 +208,7 @@ fn passwords_and_addresses_never_come_back(app: App) {
     }
     let stored = app.sql_texts("SELECT password_hash AS t FROM users");
     assert!(stored[0].starts_with("$argon2id$"), "{stored:?}");
+    assert_eq!(app.sigterm(), Some(0));
     assert!(!app.log_text().contains(PASSWORD), "the log holds a password");
 }
 

@@ -170,9 +170,10 @@ fn the_books_tell_where_deliveries_stand(app: App) {
     ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name}: {text}");
     }
-    let log = app.log_text();
+    let finished = |log: &str| log.lines().filter(|line| line.contains("task finished")).count();
+    let log = app.wait_for_log(|log| finished(log) >= tweets.len());
+    assert_eq!(finished(&log), tweets.len(), "one line for each: {log}");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("task finished")).collect();
-    assert_eq!(lines.len(), tweets.len(), "one line for each: {lines:?}");
     for word in ["took_ms", "work_ms", "rows", "700", "deliver"] {
         assert!(lines.iter().all(|line| line.contains(word)), "{word}: {lines:?}");
     }
@@ -180,5 +181,5 @@ fn the_books_tell_where_deliveries_stand(app: App) {
     let doomed = id(&ann.tweet("never mind"));
     ann.delete(&format!("/api/tweets/{doomed}/")).expect(200);
     app.quiesce();
-    assert!(app.log_text().contains("retract"));
+    app.wait_for_log(|log| log.contains("retract"));
 }

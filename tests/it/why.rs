@@ -30,9 +30,9 @@ fn says(app: &App, user: &str, tweet: i64, status: i32, words: &[&str]) {
 
 /// The metrics address that the server has logged.
 fn metrics_address(app: &App) -> String {
-    let log = app.log_text();
-    let line = log.lines().find(|line| line.contains("127.0.0.1:") && line.contains("metrics"));
-    let line = line.unwrap_or_else(|| panic!("no metrics address: {log}"));
+    let names_it = |line: &&str| line.contains("127.0.0.1:") && line.contains("metrics");
+    let log = app.wait_for_log(|log| log.lines().any(|line| names_it(&line)));
+    let line = log.lines().find(names_it).unwrap();
     let at = line.rfind("127.0.0.1:").unwrap();
     line[at..].chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect()
 }

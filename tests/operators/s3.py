@@ -106,7 +106,7 @@ def while_the_bucket_is_away(bucket, roost, ann, urls, what, limit, word):
     refused_for_now(post(roost, ann, ("lost.png", png())))
     took = time.monotonic() - started
     assert took < limit, f"a photo was refused only after {took:.1f} s"
-    assert roost.logged(word), f"no word of {word} in {roost.log[-5:]}"
+    until(5, f"a word of {word} in the log", lambda: roost.logged(word))
     refused_for_now(roost.upload("PUT", "/api/profiles/1/", ann, [("avatar", "x.png", png())]))
     refused_for_now(roost.ask("GET", urls[0]))
     # All else goes on.
@@ -133,7 +133,7 @@ def a_start_without_the_bucket(bucket, roost, ann, urls):
     assert roost.launch(), roost.log
     took = time.monotonic() - started
     assert took < 6, f"the start took {took:.1f} s"
-    assert roost.logged("the bucket of photos"), roost.log
+    until(5, "a word of the bucket in the log", lambda: roost.logged("the bucket of photos"))
     refused_for_now(post(roost, ann, ("lost.png", png())))
     bucket.on()
     assert post(roost, ann, ("found.png", png())).status == 201

@@ -55,7 +55,17 @@ impl Process {
     /// Starts the server and waits for its ready line; its log goes to the end of `log`. It may
     /// open `open_files` files, or as many as the tests.
     pub fn start(environment: &[(String, String)], log: &Path, open_files: Option<u32>) -> Self {
-        let log_file = File::options().create(true).append(true).open(log).expect("open the log");
+        let file = File::options().create(true).append(true).open(log).expect("open the log");
+        Self::start_on(file.into(), environment, log, open_files)
+    }
+
+    /// The same with a standard error that may be another one than the file `log`.
+    pub fn start_on(
+        errors: Stdio,
+        environment: &[(String, String)],
+        log: &Path,
+        open_files: Option<u32>,
+    ) -> Self {
         let mut command = roost_command();
         if let Some(limit) = open_files {
             let roost = command.get_program().to_owned();
@@ -66,7 +76,7 @@ impl Process {
             .arg("serve")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
-            .stderr(log_file)
+            .stderr(errors)
             .spawn()
             .expect("spawn roost");
         let lines = BufReader::new(child.stdout.take().expect("piped stdout")).lines();

@@ -1,6 +1,7 @@
 //! How a Roost of the test's own comes to be.
 
 use std::collections::BTreeMap;
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -23,6 +24,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     tablespace: Option<PathBuf>,
     open_files: Option<u32>,
+    log: Option<PipeWriter>,
 }
 
 impl Builder {
@@ -37,6 +39,7 @@ impl Builder {
             data: None,
             tablespace: None,
             open_files: None,
+            log: None,
         }
     }
 
@@ -95,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Lets the first process write its log into a pipe.
+    pub fn log_into(mut self, pipe: PipeWriter) -> Self {
+        self.log = Some(pipe);
+        self
+    }
+
     /// Puts a proxy in front of PostgreSQL and one in front of Redis, where there are any.
     pub fn behind_proxies(mut self) -> Self {
         self.proxied = true;
@@ -145,7 +154,10 @@ impl Builder {
         environment.extend(self.environment);
         let environment: Vec<_> = environment.into_iter().collect();
         let log = folder.path().join("roost.log");
-        let process = Process::start(&environment, &log, self.open_files);
+        let process = match self.log {
+            Some(pipe) => Process::start_on(pipe.into(), &environment, &log, self.open_files),
+            None => Process::start(&environment, &log, self.open_files),
+        };
         App {
             setup: self.setup,
             base: Arc::new(RwLock::new(process.url.clone())),

@@ -43,9 +43,27 @@ impl App {
         assert!(status.success(), "roost check: {status}\n{said}\n{log}");
     }
 
-    /// What the server has logged so far.
+    /// What is in the log so far. The server writes it beside its work: a line that must be
+    /// there is waited for ([`App::wait_for_log`]), and all lines are there once it has ended.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
+    }
+
+    /// The log, once it holds what is looked for.
+    #[track_caller]
+    pub fn wait_for_log(&self, holds: impl Fn(&str) -> bool) -> String {
+        let asked = Instant::now();
+        loop {
+            let log = self.log_text();
+            if holds(&log) {
+                return log;
+            }
+            assert!(
+                asked.elapsed() < QUIET_WITHIN,
+                "not in the log after {QUIET_WITHIN:?}:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The single number that a query gives in its column `n`.
