@@ -14,4 +14,5 @@ mod disk;
 mod locked;
 mod overload;
 mod redis;
+mod redis_slow;
 mod slow;

@@ -4,10 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Client as Http, Method};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use reqwest::Method;
 
+use crate::harness::gun::{Gun, Shot, Volley, percentile};
 use crate::harness::load;
 use crate::harness::{App, Client, PASSWORD, Setup, effort, json, on_every_setup, on_postgres};
 
@@ -25,101 +24,11 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// What is offered, in capacities.
 const TIMES: f64 = 3.0;
 
-/// Requests that keep the node busy, and no more.
-const BUSY: usize = 6;
-
-struct Shot {
-    status: u16,
-    took: Duration,
-}
-
-/// One sort of request, sent many times.
-struct Gun {
-    runtime: Runtime,
-    http: Http,
-    url: String,
-    method: Method,
-    body: Option<String>,
-    cookie: String,
-}
-
-impl Gun {
-    fn new(app: &App, who: &Client, method: Method, path: &str, body: Option<String>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let http = Http::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        let url = format!("{}{path}", app.base_url());
-        Self { runtime, http, url, method, body, cookie: who.cookie_header() }
-    }
-
-    fn shoot(&self) -> impl Future<Output = Shot> + Send + 'static {
-        let mut request = self.http.request(self.method.clone(), &self.url);
-        if let Some(body) = &self.body {
-            request = request.header("Content-Type", "application/json").body(body.clone());
-        }
-        if !self.cookie.is_empty() {
-            request = request.header("Cookie", &self.cookie);
-        }
-        async move {
-            let asked = Instant::now();
-            let answer = request.send().await.expect("an answer");
-            let status = answer.status().as_u16();
-            assert!(status != 503 || answer.headers().contains_key("retry-after"));
-            answer.bytes().await.expect("a whole answer");
-            Shot { status, took: asked.elapsed() }
-        }
-    }
-
-    /// Answers in a second when a few requests are always under way: the capacity.
-    fn capacity(&self, lasting: Duration) -> f64 {
-        self.runtime.block_on(async {
-            let (begun, mut done, mut under_way) = (Instant::now(), 0, JoinSet::new());
-            (0..BUSY).for_each(|_| drop(under_way.spawn(self.shoot())));
-            while let Some(shot) = under_way.join_next().await {
-                assert_eq!(shot.unwrap().status, 200, "without overload");
-                done += 1;
-                if begun.elapsed() < lasting {
-                    under_way.spawn(self.shoot());
-                }
-            }
-            f64::from(done) / begun.elapsed().as_secs_f64()
-        })
-    }
-
-    /// Sends `rate` requests a second, come what may.
-    fn volley(&self, rate: f64, lasting: Duration) -> (Vec<Shot>, Duration) {
-        self.runtime.block_on(async {
-            let (begun, mut sent, mut under_way) = (Instant::now(), 0, JoinSet::new());
-            let mut tick = tokio::time::interval(Duration::from_millis(5));
-            while begun.elapsed() < lasting {
-                tick.tick().await;
-                let due = (begun.elapsed().as_secs_f64() * rate) as usize;
-                (sent..due).for_each(|_| drop(under_way.spawn(self.shoot())));
-                sent = sent.max(due);
-            }
-            let mut shots = Vec::new();
-            while let Some(shot) = under_way.join_next().await {
-                shots.push(shot.unwrap());
-            }
-            (shots, begun.elapsed())
-        })
-    }
-}
-
-fn percentile(shots: &[&Shot], percent: usize) -> Duration {
-    let mut took: Vec<Duration> = shots.iter().map(|shot| shot.took).collect();
-    took.sort_unstable();
-    took[(took.len() * percent / 100).min(took.len() - 1)]
-}
-
 fn overload(app: &mut App, people: &[Client], gun: &Gun) {
     let lasting = effort::lasting(Duration::from_millis(2_500), Duration::from_secs(30));
     let capacity = gun.capacity(lasting / 2);
     let before = app.memory_kib();
-    let (shots, took) = gun.volley(TIMES * capacity, lasting);
+    let Volley { shots, took, .. } = gun.volley(TIMES * capacity, lasting);
     let (good, refused): (Vec<&Shot>, Vec<&Shot>) =
         shots.iter().partition(|shot| shot.status == 200);
     let goodput = good.len() as f64 / took.as_secs_f64();
@@ -129,16 +38,22 @@ fn overload(app: &mut App, people: &[Client], gun: &Gun) {
          {} refused, p50 {:.1?} p99 {:.1?}",
         shots.len() as f64 / lasting.as_secs_f64(),
         100.0 * goodput / capacity,
-        percentile(&good, 99),
+        percentile(good.iter().copied(), 99),
         refused.len(),
-        percentile(&refused, 50),
-        percentile(&refused, 99),
+        percentile(refused.iter().copied(), 50),
+        percentile(refused.iter().copied(), 99),
     );
     assert!(refused.iter().all(|shot| matches!(shot.status, 429 | 503)), "{:?}", refused[0].status);
     assert!(goodput > 0.8 * capacity, "goodput {goodput:.0}/s of {capacity:.0}/s");
     // At once: not after a wait for a connection or for a place.
-    assert!(percentile(&refused, 50) < Duration::from_millis(100), "refused after a wait");
-    assert!(percentile(&good, 99) < Duration::from_secs(3), "what was done came too late");
+    assert!(
+        percentile(refused.iter().copied(), 50) < Duration::from_millis(100),
+        "refused after a wait"
+    );
+    assert!(
+        percentile(good.iter().copied(), 99) < Duration::from_secs(3),
+        "what was done came too late"
+    );
 
     let begun = Instant::now();
     while gun.capacity(Duration::from_millis(500)) < 0.8 * capacity {
@@ -178,7 +93,8 @@ fn logins_beyond_what_others_leave(setup: Setup) {
     for _ in 0..effort::rounds(5) {
         // However slow the machine is just now: more than may be in flight.
         let lasting = (40.0 / (TIMES * capacity)).clamp(slice.as_secs_f64(), 3.0);
-        let (shots, took) = gun.volley(TIMES * capacity, Duration::from_secs_f64(lasting));
+        let Volley { shots, took, .. } =
+            gun.volley(TIMES * capacity, Duration::from_secs_f64(lasting));
         let good = shots.iter().filter(|shot| shot.status == 200).count();
         let next = gun.capacity(slice);
         shares.push(good as f64 / took.as_secs_f64() / ((capacity + next) / 2.0));
@@ -192,11 +108,14 @@ fn logins_beyond_what_others_leave(setup: Setup) {
     assert!(share > 0.8, "the middle of {shares:.2?}");
     assert!(refused.iter().all(|shot| matches!(shot.status, 429 | 503)), "{:?}", refused[0].status);
     assert!(refused.len() > all.len() / 12, "{} of {} refused", refused.len(), all.len());
-    assert!(percentile(&refused, 50) < Duration::from_millis(100), "refused after a wait");
+    assert!(
+        percentile(refused.iter().copied(), 50) < Duration::from_millis(100),
+        "refused after a wait"
+    );
 
     let begun = Instant::now();
-    let (next, _) = gun.volley(10.0, Duration::from_millis(500));
-    assert!(next.iter().all(|shot| shot.status == 200), "still refused");
+    let next = gun.volley(10.0, Duration::from_millis(500));
+    assert!(next.shots.iter().all(|shot| shot.status == 200), "still refused");
     assert!(begun.elapsed() < BACK_WITHIN, "still slow after {:?}", begun.elapsed());
     let after = app.memory_kib();
     assert!(after < before / 5 * 6, "memory went from {before} to {after} KiB");

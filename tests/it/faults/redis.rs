@@ -11,7 +11,7 @@ use crate::harness::{App, Client, Setup, effort, id};
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A request may wait for Redis, but not for long.
-const READ_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(1);
 
 fn start() -> (App, Vec<Client>) {
     let app = App::on(Setup::PostgresRedis).own_redis().behind_proxies().start();
@@ -34,8 +34,19 @@ fn wait_until(app: &App, up: bool) {
 }
 
 #[track_caller]
-fn wait_until_up(app: &App) {
+pub(super) fn wait_until_up(app: &App) {
     wait_until(app, true);
+}
+
+/// A node without Redis is alive and able to serve, and says so without asking it.
+#[track_caller]
+pub(super) fn assert_healthy(app: &App) {
+    for path in ["/healthz", "/readyz"] {
+        let asked = Instant::now();
+        let reply = app.anonymous().get(path);
+        assert_eq!(reply.status, 200, "{}", reply.describe());
+        assert!(asked.elapsed() < READ_WITHIN, "{path} took {:?}", asked.elapsed());
+    }
 }
 
 /// What must be true of everything that clients were told: no error at all.
@@ -71,7 +82,11 @@ fn outlives(break_it: impl FnOnce(&mut App), mend_it: impl FnOnce(&mut App)) {
         wait_until(app, false);
         let broken = Instant::now();
         pulse.wait_for(30, 30);
-        thread::sleep(lasting.saturating_sub(broken.elapsed()));
+        assert_healthy(app);
+        while broken.elapsed() < lasting {
+            thread::sleep(Duration::from_millis(20));
+            assert_healthy(app);
+        }
         pulse.wait_for(30, 30);
         assert!(!is_up(app), "nothing was broken");
         mend_it(app);

@@ -12,6 +12,7 @@ mod database;
 pub mod dribble;
 pub mod effort;
 pub mod followers;
+pub mod gun;
 pub mod load;
 mod node;
 pub mod photo;
