@@ -171,3 +171,41 @@ impl Db {
         self.read.connection()?.with(&mut body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::store::testing::databases;
+
+    /// Once and three times more; what the lost attempts wrote is not there.
+    #[tokio::test]
+    async fn a_conflict_is_tried_again_three_times() {
+        for test in databases() {
+            for lost in [1, CONFLICT_RETRIES, CONFLICT_RETRIES + 1] {
+                let mut runs = 0;
+                let counter = Arc::new(AtomicUsize::new(0));
+                let counted = counter.clone();
+                let result = test
+                    .db
+                    .write("conflicts", move |_| {
+                        runs += 1;
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        match runs <= lost {
+                            true => Err(StoreError::Conflict("crossed".into())),
+                            false => Ok(runs),
+                        }
+                    })
+                    .await;
+                let runs = counter.load(Ordering::SeqCst);
+                if lost > CONFLICT_RETRIES {
+                    assert!(matches!(result, Err(StoreError::Conflict(_))), "{}", test.name);
+                    assert_eq!(runs, CONFLICT_RETRIES + 1, "{}", test.name);
+                } else {
+                    assert_eq!(result.unwrap(), lost + 1, "{}", test.name);
+                }
+            }
+        }
+    }
+}

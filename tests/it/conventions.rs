@@ -138,6 +138,14 @@ fn cookies_from_another_site_do_not_count(app: App) {
             request = request.header(name, value);
         }
         request.send().expect(403);
+        // What a page can send by a form alone, without asking first.
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            let mut request = ann.request("POST", TWEETS).body(kind, "content=from+a+form");
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            request.send().expect(403);
+        }
     }
     assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 0);
 

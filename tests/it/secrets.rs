@@ -6,12 +6,13 @@ on_every_setup! {
     the_log_holds_no_secret,
     every_answer_has_the_headers_of_a_careful_server,
     a_made_up_host_leads_nowhere,
+    a_failure_of_the_server_tells_nothing_of_it,
     photos_lose_what_they_tell_of_their_owner,
 }
 
 /// A whole story, everything in it that the log must not repeat, and a failure of each kind.
 fn the_log_holds_no_secret(setup: Setup) {
-    let app = App::on(setup).env("ROOST_LOG", "trace").start();
+    let mut app = App::on(setup).env("ROOST_LOG", "trace").start();
     let (ann, bob) = (app.sign_up("ann_the_secret"), app.sign_up("bob_the_secret"));
     let mut secrets: Vec<String> = [
         PASSWORD,
@@ -68,6 +69,7 @@ fn the_log_holds_no_secret(setup: Setup) {
     ann.post("/api/accounts/logout/", json!({})).expect(200);
     app.quiesce();
 
+    assert_eq!(app.sigterm(), Some(0));
     let log = app.log_text();
     assert!(log.lines().count() > 30, "nothing was logged that could be looked at:\n{log}");
     for secret in secrets {
@@ -162,6 +164,39 @@ fn a_made_up_host_leads_nowhere(app: App) {
     assert!(listed.header("cache-control").unwrap().contains("private"));
 }
 
+/// A table is missing, as after a mistake of the operator: the cause is in the log alone.
+fn a_failure_of_the_server_tells_nothing_of_it(app: App) {
+    let (ann, bob) = (app.sign_up("ann"), app.sign_up("bob"));
+    ann.tweet("hello");
+    app.quiesce();
+    app.sql_execute("ALTER TABLE profiles RENAME TO profiles_elsewhere");
+    let path = format!("/api/profiles/{}/", bob.id);
+    let anonymous = app.anonymous();
+    let asked = [
+        anonymous.request("GET", &path),
+        bob.request("PUT", &path).json(&json!({"nickname": "Bob"})),
+    ];
+    for (number, request) in asked.into_iter().enumerate() {
+        let name = format!("it-fails-{number}");
+        let reply = request.header("X-Request-Id", &name).send_as_is().checked_shape();
+        assert_eq!(reply.status, 500, "{}", reply.describe());
+        let body = reply.json();
+        assert_eq!(
+            (&body["code"], &body["message"]),
+            (&json!("internal"), &json!("A server error occurred."),)
+        );
+        let text = format!("{} {:?}", reply.text(), reply.header("server")).to_lowercase();
+        for told in ["profiles", "select", "relation", "table", "sql", "diesel", "src/", "panick"] {
+            assert!(!text.contains(told), "{told}: {text}");
+        }
+        app.wait_for_log(|log| {
+            log.lines().any(|line| line.contains(&name) && line.contains("profiles"))
+        });
+    }
+    app.sql_execute("ALTER TABLE profiles_elsewhere RENAME TO profiles");
+    bob.put(&path, json!({"nickname": "Bob"})).expect(200);
+}
+
 fn photos_lose_what_they_tell_of_their_owner(app: App) {
     let ann = app.sign_up("ann");
     let secret = "GPS 41.9028N 12.4964E";
@@ -197,13 +232,51 @@ fn photos_lose_what_they_tell_of_their_owner(app: App) {
     assert_eq!(app.sql("SELECT count(*) AS n FROM tweets"), 1);
 }
 
+/// Servers that are away, and one that does not let Roost in: each is a line of the log, without
+/// the password in its URL.
+#[test]
+fn the_log_holds_no_password_of_a_server() {
+    for setup in [Setup::Postgres, Setup::PostgresRedis] {
+        let mut app =
+            App::on(setup).env("ROOST_LOG", "trace").env("ROOST_DB_WAIT_MS", "200").start();
+        let ann = app.sign_up("ann");
+        let urls: Vec<(String, String)> = app.environment().to_vec();
+        for (name, url) in urls.iter().filter(|(name, _)| name.ends_with("_URL")) {
+            let (scheme, rest) = url.split_once("://").unwrap();
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            // This PostgreSQL takes any password, this Redis none of a user that it does not know.
+            let user = if scheme == "redis" { "stranger" } else { "postgres" };
+            app.set_env(name, &format!("{scheme}://{user}:s3cret_of_a_server@{host}"));
+        }
+        app.restart();
+        ann.tweet("hello");
+        app.set_database_reachable(false);
+        for _ in 0..3 {
+            ann.post("/api/tweets/", json!({"content": "lost"})).expect(503);
+        }
+        app.wait_for_log(|log| log.contains("query failed"));
+        if setup == Setup::PostgresRedis {
+            app.wait_for_log(|log| log.to_lowercase().contains("redis"));
+            assert_eq!(app.metric("roost_redis_up"), Some(0.0), "it was let in");
+        }
+        app.set_database_reachable(true);
+        assert_eq!(app.sigterm(), Some(0));
+        let log = app.log_text();
+        let line = log.lines().find(|line| line.contains("s3cret"));
+        assert!(line.is_none(), "{setup:?}: {}", line.unwrap_or_default());
+    }
+}
+
 /// Keys are made of numbers and hashes, whatever people call themselves.
 #[test]
 fn what_people_type_is_in_no_key_of_redis() {
-    let app = App::on(Setup::PostgresRedis).own_redis().env("ROOST_RATE_LIMITS", "on").start();
+    let builder = App::on(Setup::PostgresRedis).own_redis();
+    let mut app = builder.env("ROOST_RATE_LIMITS", "on").start();
     let ann = app.sign_up("ann_the_secret");
     let tweet = id(&ann.tweet("words of a tweet"));
     ann.like("tweet", tweet);
+    let scripts = app.redis_server().info("number_of_cached_scripts");
+    assert!(scripts > 0);
     for username in ["a}{*\r\nFLUSHALL\r\n", "user_newsfeeds:1", "*", "ann_the_secret"] {
         let guess = json!({"username": username, "password": "a wrong guess"});
         app.anonymous().post("/api/accounts/login/", guess).expect(400);
@@ -220,4 +293,6 @@ fn what_people_type_is_in_no_key_of_redis() {
         let name = if is_tagged { &key[1..key.len() - 5] } else { key };
         assert!(name.chars().all(plain) && !key.contains("secret"), "{key}");
     }
+    // Nor does it become part of a script: these are the same few for everybody.
+    assert_eq!(app.redis_server().info("number_of_cached_scripts"), scripts);
 }

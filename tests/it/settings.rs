@@ -181,3 +181,20 @@ fn migrations_run_by_themselves_and_twice() {
     let ann = app.sign_up("ann");
     assert_eq!(text(&ann.tweet("hello")["content"]), "hello");
 }
+
+/// The servers behind Roost are nobody else's business, and Roost itself is a proxy's.
+#[test]
+fn the_compose_file_publishes_roost_alone_and_on_the_loopback() {
+    let path = format!("{}/deploy/compose.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let published: Vec<&str> = text
+        .lines()
+        .skip_while(|line| line.trim() != "ports:")
+        .skip(1)
+        .take_while(|line| line.trim().starts_with('-'))
+        .collect();
+    assert_eq!(text.matches("ports:").count(), 1, "{text}");
+    assert_eq!(published.len(), 1, "{published:?}");
+    assert!(published[0].contains("\"127.0.0.1:8000:8000\""), "{published:?}");
+    assert!(!text.contains("network_mode"), "{text}");
+}

@@ -1,11 +1,18 @@
 //! An answer from the server, checked on arrival for what holds for every answer:
-//! no failure of the server's own, a request id, JSON that is compact, timestamps of one
-//! form, errors of one shape.
+//! no failure of the server's own, a request id, the headers that make browsers careful, JSON
+//! that is compact, timestamps of one form, errors of one shape.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::shape;
+
+/// What a careful server tells every browser, with whatever it answers.
+const CAREFUL: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+];
 
 /// Fields that hold a point in time, wherever they appear.
 const TIMES: [&str; 3] = ["created_at", "timestamp", "expires_at"];
@@ -38,6 +45,18 @@ impl Reply {
     pub fn checked(self) -> Self {
         let said = self.describe();
         assert!(self.status < 500 || self.status == 503, "the server failed: {said}");
+        self.checked_shape()
+    }
+
+    /// The same for an answer that may tell of a failure of the server's own.
+    #[track_caller]
+    pub fn checked_shape(self) -> Self {
+        let said = self.describe();
+        for (name, value) in CAREFUL {
+            assert_eq!(self.header(name), Some(value), "{name}: {said}");
+        }
+        let policy = self.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "policy {policy:?}: {said}");
         assert!(
             self.header("x-request-id").is_some_and(|id| !id.is_empty()),
             "no X-Request-Id: {said}"
