@@ -19,6 +19,8 @@ pub struct Wanted<'a> {
     pub commented: BTreeSet<i64>,
     /// Likes that may come or go.
     pub likes: BTreeSet<LikeKey>,
+    /// Those of them that may also go: by an unlike, or with their comment.
+    pub contested: BTreeSet<LikeKey>,
     /// Idempotency keys with their users.
     pub keys: BTreeSet<(i64, &'a str)>,
 }
@@ -35,6 +37,9 @@ impl<'a> Wanted<'a> {
                         LikeKind::Comment => wanted.comments.insert(key.object_id),
                     };
                     wanted.likes.insert(*key);
+                    if matches!(operation, Operation::Unlike(_)) {
+                        wanted.contested.insert(*key);
+                    }
                 }
                 Operation::AddComment(new) => {
                     wanted.tweets.insert(new.tweet_id);
@@ -48,6 +53,12 @@ impl<'a> Wanted<'a> {
                     wanted.doomed.insert(*comment_id);
                 }
             }
+        }
+        if !wanted.doomed.is_empty() {
+            let of_doomed = |key: &&LikeKey| {
+                key.kind == LikeKind::Comment && wanted.doomed.contains(&key.object_id)
+            };
+            wanted.contested.extend(wanted.likes.iter().filter(of_doomed));
         }
         wanted
     }

@@ -19,6 +19,7 @@ mod actor;
 pub mod batch;
 mod committer;
 mod footprint;
+mod newness;
 mod operation;
 mod sink;
 mod store;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use super::newness::{Likes, Newness};
 use super::operation::{Answer, Operation, Refusal};
 use super::sink::{Changes, TransactionHook};
 use super::transaction::{self, Witness, Written};
@@ -103,12 +104,13 @@ pub struct DbStore {
     db: Db,
     clock: Clock,
     herald: ChangeHerald,
+    newness: Arc<Newness>,
 }
 
 impl DbStore {
     /// Writes to `db`; times come from `clock`.
     pub fn new(db: Db, clock: Clock) -> Self {
-        DbStore { db, clock, herald: Arc::new(|_, _| Ok(())) }
+        DbStore { db, clock, herald: Arc::new(|_, _| Ok(())), newness: Arc::default() }
     }
 
     /// The same with other nodes to tell.
@@ -124,7 +126,9 @@ impl BatchStore for DbStore {
         mut hook: TransactionHook,
     ) -> BoxFuture<'static, Result<Committed, CommitError>> {
         let (db, clock, herald) = (self.db.clone(), self.clock.clone(), self.herald.clone());
+        let newness = self.newness.clone();
         Box::pin(async move {
+            let mut likes = newness.next();
             let attempt = Arc::new(Attempt::default());
             let running = attempt.clone();
             let result = db
@@ -132,10 +136,18 @@ impl BatchStore for DbStore {
                     running.begin()?;
                     hook(conn)?;
                     let operations = part.operations();
-                    let body = AssertUnwindSafe(|| transaction::run(conn, operations, &clock));
+                    let body =
+                        AssertUnwindSafe(|| transaction::run(conn, operations, likes, &clock));
                     // A panic is treated as a refused statement: what is wrong with an operation
                     // must not be put down to the database.
-                    let mut written = catch_unwind(body).unwrap_or_else(|_| Err(panicked()))?;
+                    let written = catch_unwind(body).unwrap_or_else(|_| Err(panicked()));
+                    if likes == Likes::TakenForNew
+                        && matches!(written, Err(StoreError::Conflict(_)))
+                    {
+                        newness.disproved();
+                        likes = Likes::LookedFor;
+                    }
+                    let mut written = written?;
                     herald(conn, &mut written.committed.changes)?;
                     running.ready(written)
                 })

@@ -7,6 +7,7 @@ use diesel::QueryResult;
 
 use super::batch::{Plan, Planned, PlannedComment, plan};
 use super::footprint::{CommentTarget, Found, Kept, Wanted};
+use super::newness::Likes;
 use super::operation::{Answer, Commented, NewComment, Operation, Refusal};
 use super::sink::Changes;
 use super::store::Committed;
@@ -60,15 +61,17 @@ impl RowWitness {
 /// Carries out the operations up to the commit.
 ///
 /// # Errors
-/// Those of the statements; [`StoreError::Conflict`] when rows have changed under the locks,
-/// which only a writer can do that does not take them. The transaction is then run again.
+/// Those of the statements; [`StoreError::Conflict`] when a like that was taken for new is there,
+/// or when rows have changed under the locks, which only a writer can do that does not take them.
+/// The transaction is then run again.
 pub(super) fn run(
     conn: &mut Conn<'_>,
     operations: &[Operation],
+    likes: Likes,
     clock: &Clock,
 ) -> Result<Written, StoreError> {
     let started = clock.now();
-    let (found, number) = find(conn, &Wanted::by(operations), started)?;
+    let (found, number) = find(conn, &Wanted::by(operations), likes, started)?;
     let plan = plan(operations, &found, &mut || clock.now());
     if plan.is_empty() {
         let answers = answers(operations, &plan, &[]);
@@ -99,6 +102,7 @@ pub(super) fn run(
 fn find(
     conn: &mut Conn<'_>,
     wanted: &Wanted<'_>,
+    likes: Likes,
     now: Timestamp,
 ) -> Result<(Found, Option<String>), StoreError> {
     let mut found = Found::default();
@@ -121,7 +125,11 @@ fn find(
             .collect();
         number = number.or(named);
     }
-    found.likes = likes::existing(conn, &list(&wanted.likes))?.into_iter().collect();
+    let looked_for = match likes {
+        Likes::TakenForNew => &wanted.contested,
+        Likes::LookedFor => &wanted.likes,
+    };
+    found.likes = likes::existing(conn, &list(looked_for))?.into_iter().collect();
     if !wanted.commented.is_empty() {
         found.newest_comment =
             comments::newest(conn, &list(&wanted.commented))?.into_iter().collect();

@@ -1,10 +1,12 @@
 use diesel::prelude::*;
 
 use super::*;
+use crate::counter::Commented;
 use crate::store::counts::tests::{add_tweet, add_user};
 use crate::store::likes::{LikeKey, LikeKind};
 use crate::store::on;
 use crate::store::testing::{TestDb, databases};
+use crate::time::Timestamp;
 
 fn like(user_id: i64) -> Operation {
     Operation::Like(LikeKey { user_id, kind: LikeKind::Tweet, object_id: 1 })
@@ -20,7 +22,7 @@ fn attempt(
     let clock = Clock::system();
     let _ = test.db.write_blocking(|conn| {
         attempt.begin()?;
-        attempt.ready(transaction::run(conn, operations, &clock)?)?;
+        attempt.ready(transaction::run(conn, operations, Likes::LookedFor, &clock)?)?;
         end()
     });
     DbDoubt { db: test.db.clone(), attempt }
@@ -29,6 +31,7 @@ fn attempt(
 fn prepare(test: &TestDb) {
     let prepared = test.db.write_blocking(|conn| {
         add_user(conn, 1)?;
+        add_user(conn, 2)?;
         add_tweet(conn, 1, 1)?;
         Ok(())
     });
@@ -93,10 +96,67 @@ async fn what_is_given_up_cannot_commit_any_more() {
         let mut doubt = DbDoubt { db: test.db.clone(), attempt: attempt.clone() };
         assert!(matches!(doubt.settle().await, Ok(Fate::NotCommitted)), "{}", test.name);
         let clock = Clock::system();
-        let late = test
-            .db
-            .write_blocking(|conn| attempt.ready(transaction::run(conn, &[like(1)], &clock)?));
+        let late = test.db.write_blocking(|conn| {
+            attempt.ready(transaction::run(conn, &[like(1)], Likes::LookedFor, &clock)?)
+        });
         assert!(matches!(late, Err(StoreError::Unavailable(_))));
         assert!(attempt.begin().is_err(), "nor may it begin again");
+    }
+}
+
+/// The answers to one batch, through the door that the counter uses.
+async fn commit(store: &DbStore, operations: Vec<Operation>) -> Vec<Result<Answer, Refusal>> {
+    let hook: TransactionHook = Box::new(|_| Ok(()));
+    match store.commit(Part::all(operations), hook).await {
+        Ok(committed) => committed.answers,
+        Err(CommitError::Not(error)) => panic!("{error}"),
+        Err(CommitError::Unknown(_)) => panic!("in doubt"),
+    }
+}
+
+fn liked(answer: &Result<Answer, Refusal>) -> (bool, Timestamp) {
+    match answer {
+        Ok(Answer::Liked(liked)) => (liked.created, liked.created_at),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_like_that_was_taken_for_new_is_answered_with_its_first_time() {
+    for test in databases() {
+        prepare(&test);
+        let store = DbStore::new(test.db.clone(), Clock::system());
+        let (created, at) = liked(&commit(&store, vec![like(1)]).await[0]);
+        assert!(created, "{}", test.name);
+        // Taken for new, looked for, and in the company of others.
+        for operations in [vec![like(1)], vec![like(1)], vec![like(2), like(1), like(1)]] {
+            let answers = commit(&store, operations).await;
+            assert_eq!(liked(&answers[answers.len() - 1]), (false, at), "{}", test.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_like_that_goes_with_its_comment_in_one_batch_is_looked_for() {
+    for test in databases() {
+        prepare(&test);
+        let store = DbStore::new(test.db.clone(), Clock::system());
+        let add = Operation::AddComment(crate::counter::NewComment {
+            user_id: 1,
+            tweet_id: 1,
+            content: "hi".into(),
+            idempotency: None,
+        });
+        let added = commit(&store, vec![add]).await;
+        let Ok(Answer::Commented(Commented::Row(row))) = &added[0] else { panic!("{added:?}") };
+        let comment_id = row.id;
+        let like = || {
+            let kind = LikeKind::Comment;
+            Operation::Like(LikeKey { user_id: 1, kind, object_id: comment_id })
+        };
+        let (_, at) = liked(&commit(&store, vec![like()]).await[0]);
+        let delete = Operation::DeleteComment { user_id: 1, comment_id };
+        let answers = commit(&store, vec![like(), delete]).await;
+        assert_eq!(liked(&answers[0]), (false, at), "{}: nothing is inserted to tell", test.name);
     }
 }
