@@ -101,7 +101,7 @@ fn kinds(bench: &Bench, process: &Process, cookies: &[String]) -> anyhow::Result
     let authors = authors(process, cookies)?;
     let kind = |name, requests, goal, rounds| Kind { name, requests, goal, rounds };
     let page = Some(Goal::AtLeast(0.75));
-    let (many, few) = bench.pick((2, 1), (7, 3));
+    let (many, few) = bench.pick((2, 1), (5, 3));
     Ok(vec![
         kind("newsfeed", readers.iter().map(|at| first[*at].clone()).collect(), page, many),
         kind("author list", authors, page, many),
