@@ -57,13 +57,14 @@ pub struct Limits {
     pub queue: usize,
     /// Operations of one transaction.
     pub batch: usize,
-    /// Longest wait for an answer.
+    /// Longest wait for an answer: as long as a statement may take by default. An operation whose
+    /// outcome is not known by then may be sent again, since it is idempotent.
     pub answer: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { queue: 8_192, batch: 1_000, answer: Duration::from_secs(10) }
+        Limits { queue: 8_192, batch: 1_000, answer: Duration::from_secs(5) }
     }
 }
 

@@ -6,8 +6,7 @@
 //! the writer gets through again the log says how much that was.
 //!
 //! Deliberately no `tracing-appender`: its queue is bounded in lines and not in bytes, each of
-//! them an allocation and a write, and at the end of a process whose log is stuck it reports
-//! that to the log, which does not return.
+//! them an allocation and a write.
 
 use std::io::{self, Write};
 use std::sync::Arc;
