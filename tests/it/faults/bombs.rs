@@ -150,7 +150,8 @@ fn bombs_and_giants(setup: Setup) {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     println!("{before} MiB before, {peak} MiB at the worst moment; {done:?} bombs were looked at");
     let most = UPLOADS + cores * PHOTO + REST;
-    assert!(peak - before < most, "{} MiB more, {most} are allowed", peak - before);
+    let more = peak.saturating_sub(before);
+    assert!(more < most, "{more} MiB more, {most} are allowed");
     // The budget is free again: what one takes may be taken by another.
     nine_full_files(&people[0]).expect(201);
 }
@@ -207,9 +208,11 @@ fn what_is_refused_costs_little(setup: Setup) {
         let (before, asked) = (app.begin_peak() >> 10, Instant::now());
         let reply = send(&ann);
         let (took, peak) = (asked.elapsed(), app.peak_memory_kib() >> 10);
-        println!("{name}: {} in {took:.1?}, {} MiB", reply.status, peak - before);
+        // Memory that earlier ones took may be given back meanwhile.
+        let more = peak.saturating_sub(before);
+        println!("{name}: {} in {took:.1?}, {more} MiB", reply.status);
         assert_eq!(reply.status, expected, "{name}: {}", reply.describe());
         assert!(took < QUICK, "{name}: {took:?}");
-        assert!(peak - before < LITTLE, "{name}: {} MiB", peak - before);
+        assert!(more < LITTLE, "{name}: {more} MiB");
     }
 }
