@@ -130,14 +130,12 @@ pub fn insert(
 ) -> QueryResult<Vec<(i64, Timestamp, i64)>> {
     let mut added = Vec::with_capacity(rows.len());
     for rows in pieces(conn.engine(), rows) {
-        let column =
-            |value: fn(&NewCommentRow) -> i64| Column::Big(rows.iter().map(value).collect());
         let columns = [
-            column(|row| row.tweet_id),
-            column(|row| row.user_id),
-            Column::Text(rows.iter().map(|row| row.content.clone()).collect()),
-            column(|row| row.created_at.0),
-            column(|row| row.likes_count),
+            Column::big(rows, |row| row.tweet_id),
+            Column::big(rows, |row| row.user_id),
+            Column::text(rows, |row| &row.content),
+            Column::big(rows, |row| row.created_at.0),
+            Column::big(rows, |row| row.likes_count),
         ];
         let query = WithRows::<(BigInt, BigInt, BigInt), 5>::new(
             "INSERT INTO comments (tweet_id, user_id, content, created_at, likes_count) ",

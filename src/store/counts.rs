@@ -83,9 +83,11 @@ fn apply(
 ) -> QueryResult<Vec<TweetCounts>> {
     let mut counts = Vec::with_capacity(deltas.len());
     for deltas in pieces(conn.engine(), deltas) {
-        let column = |value: fn(&Delta) -> i64| Column::Big(deltas.iter().map(value).collect());
-        let columns =
-            [column(|delta| delta.id), column(|delta| delta.likes), column(|delta| delta.comments)];
+        let columns = [
+            Column::big(deltas, |delta| delta.id),
+            Column::big(deltas, |delta| delta.likes),
+            Column::big(deltas, |delta| delta.comments),
+        ];
         let query = WithRows::<(BigInt, BigInt, BigInt, BigInt), 3>::new(
             "WITH d(id, likes, comments) AS (",
             columns,

@@ -98,7 +98,7 @@ pub fn insert(conn: &mut Conn<'_>, rows: &[(LikeKey, Timestamp)]) -> QueryResult
     for rows in pieces(conn.engine(), rows) {
         let keys: Vec<LikeKey> = rows.iter().map(|(key, _)| *key).collect();
         let [users, kinds, objects] = columns(&keys);
-        let times = Column::Big(rows.iter().map(|(_, created_at)| created_at.0).collect());
+        let times = Column::big(rows, |(_, created_at)| created_at.0);
         let query = WithRows::<(), 4>::new(
             "INSERT INTO likes (user_id, kind, object_id, created_at) ",
             [users, kinds, objects, times],
@@ -132,9 +132,9 @@ pub fn delete(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<usize> {
 
 fn columns(keys: &[LikeKey]) -> [Column; 3] {
     [
-        Column::Big(keys.iter().map(|key| key.user_id).collect()),
-        Column::Small(keys.iter().map(|key| key.kind.code()).collect()),
-        Column::Big(keys.iter().map(|key| key.object_id).collect()),
+        Column::big(keys, |key| key.user_id),
+        Column::small(keys, |key| key.kind.code()),
+        Column::big(keys, |key| key.object_id),
     ]
 }
 

@@ -25,14 +25,12 @@ pub struct NewNotice {
 /// Adds notices.
 pub fn insert(conn: &mut Conn<'_>, notices: &[NewNotice]) -> QueryResult<()> {
     for notices in pieces(conn.engine(), notices) {
-        let column =
-            |value: fn(&NewNotice) -> i64| Column::Big(notices.iter().map(value).collect());
         let columns = [
-            column(|notice| notice.recipient_id),
-            column(|notice| notice.actor_id),
-            Column::Small(notices.iter().map(|notice| notice.verb.code()).collect()),
-            column(|notice| notice.target_id),
-            column(|notice| notice.created_at.0),
+            Column::big(notices, |notice| notice.recipient_id),
+            Column::big(notices, |notice| notice.actor_id),
+            Column::small(notices, |notice| notice.verb.code()),
+            Column::big(notices, |notice| notice.target_id),
+            Column::big(notices, |notice| notice.created_at.0),
         ];
         let query = WithRows::<(), 5>::new(
             "INSERT INTO notification_outbox \

@@ -37,6 +37,21 @@ pub(super) enum Column {
 }
 
 impl Column {
+    /// A number of each row.
+    pub(super) fn big<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Column {
+        Column::Big(rows.iter().map(value).collect())
+    }
+
+    /// A small number of each row.
+    pub(super) fn small<T>(rows: &[T], value: impl Fn(&T) -> i16) -> Column {
+        Column::Small(rows.iter().map(value).collect())
+    }
+
+    /// A text of each row.
+    pub(super) fn text<T>(rows: &[T], value: impl Fn(&T) -> &String) -> Column {
+        Column::Text(rows.iter().map(|row| value(row).clone()).collect())
+    }
+
     fn len(&self) -> usize {
         match self {
             Column::Big(values) => values.len(),

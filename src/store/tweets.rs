@@ -233,10 +233,9 @@ pub fn standing(conn: &mut Conn<'_>, id: i64) -> QueryResult<Option<Standing>> {
 /// Says that the fan-out of these tweets was finished at `at`.
 pub fn set_delivered(conn: &mut Conn<'_>, ids: &[i64], at: Timestamp) -> QueryResult<()> {
     for ids in pieces(conn.engine(), ids) {
-        let times = vec![at.micros(); ids.len()];
         let query = WithRows::<(), 2>::new(
             "WITH d(id, at) AS (",
-            [Column::Big(ids.to_vec()), Column::Big(times)],
+            [Column::big(ids, |id| *id), Column::big(ids, |_| at.micros())],
             ") UPDATE tweets SET delivered_at = d.at FROM d WHERE tweets.id = d.id",
         );
         on!(conn, |c| query.execute(c))?;
