@@ -101,7 +101,11 @@ const METRICS: &[Metric] = &[
     metric("roost_db_query_seconds", Histogram, "Time of a call, by name."),
     metric("roost_db_wait_seconds", Histogram, "Wait for a connection, by lane."),
     metric("roost_db_errors_total", Counter, "Failed calls, by name."),
-    metric("roost_db_conflicts_total", Counter, "Transactions run again after a conflict."),
+    metric(
+        "roost_db_conflicts_total",
+        Counter,
+        "Transactions run again after a conflict, or a repeated like.",
+    ),
     metric("roost_db_connections_in_use", Gauge, "Connections in use, by lane."),
     // Several nodes
     metric("roost_nodes", Gauge, "Nodes over the database that live, this one included."),

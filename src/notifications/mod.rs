@@ -1,8 +1,9 @@
 //! Moves outbox rows to notifications, off every request's path.
 //!
 //! The worker wakes when a commit has kicked it, once at start (rows that a crash has left)
-//! and every few seconds (rows of a node that died), and then rests for a moment. It moves bounded chunks, each in one
-//! transaction; while the database is down it tries again, more and more slowly.
+//! and every few seconds (rows of a node that died), and then rests for a moment. It moves bounded
+//! chunks, each in one transaction; while the database is down it tries again, more and more
+//! slowly.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
