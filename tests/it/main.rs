@@ -33,6 +33,7 @@ mod friendships;
 mod hostile_input;
 mod idempotency;
 mod identifiers;
+mod last_lines;
 mod likes;
 mod logs;
 mod model;
