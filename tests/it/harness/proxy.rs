@@ -303,7 +303,10 @@ async fn deliver(
             _ = weather.wait_for(|now| way == Way::Down && now.half_closed > born) => None,
         };
         let Some((due, bytes)) = piece else { break };
-        tokio::time::sleep_until(due).await;
+        // A timer counts in whole milliseconds: without a delay it would be one.
+        if due > Instant::now() {
+            tokio::time::sleep_until(due).await;
+        }
         let _ = weather.wait_for(|now| !now.frozen).await;
         let limit = {
             let now = weather.borrow();
