@@ -83,10 +83,11 @@ fn assert_keeps_up(app: &App, gun: &Gun, rate: f64, what: &str) {
         [&reads, &writes].map(|shots| percentile(shots.iter().copied(), 99));
     println!(
         "{what}: {rate:.0}/s, {} reads p99 {p99_reads:.1?}, {} writes p99 {p99_writes:.1?}; \
-         {most_in_flight} in flight, {} under way at most",
+         {most_in_flight} in flight, {} under way at most, {} undelivered",
         reads.len(),
         writes.len(),
         volley.most_under_way,
+        app.metric("roost_fanout_tasks_open").expect("the gauge"),
     );
     assert!(volley.shots.len() as f64 > 0.9 * rate * lasting.as_secs_f64(), "it was no open loop");
     for shot in &volley.shots {
