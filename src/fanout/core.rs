@@ -204,6 +204,7 @@ impl Core {
             rows,
             hurried_rows,
             awaited: self.awaited.clone(),
+            in_nobodys_way: self.outside.is_behind(),
             now: self.clock.now(),
             careful: self.careful.load(Ordering::Relaxed),
             discards: self.discards.free(),

@@ -55,6 +55,11 @@ impl Outside {
         }));
     }
 
+    /// Whether it is so far behind that the next transaction waits for it, or the one after a few.
+    pub(super) fn is_behind(&self) -> bool {
+        self.left.amount.lock().transactions >= MOST_TRANSACTIONS / 2
+    }
+
     /// Timelines that can be told of now.
     pub(super) fn room(&self) -> usize {
         MOST_TIMELINES.saturating_sub(self.left.amount.lock().timelines)

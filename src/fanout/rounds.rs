@@ -52,6 +52,10 @@ pub(super) struct Job {
     pub(super) hurried_rows: usize,
     /// Who waits for the end of this round.
     pub(super) awaited: Awaited,
+    /// They wait for something slower as well, such as a Redis that is late. Ending the round for
+    /// them would gain nothing, and leave one task done for each of their writes: ever more tasks
+    /// would be open.
+    pub(super) in_nobodys_way: bool,
     /// The process clock.
     pub(super) now: Timestamp,
     /// Whether each step gets a savepoint, so that one that fails is undone alone.
@@ -96,7 +100,8 @@ pub(super) fn round(
     let mut left = if hurry { job.hurried_rows } else { job.rows };
     let mut discards = job.discards;
     for (place, (queue, task)) in picked.iter().enumerate() {
-        let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || job.awaited.is_so();
+        let in_the_way = !job.in_nobodys_way && job.awaited.is_so();
+        let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || in_the_way;
         if place > 0 && is_over {
             break;
         }

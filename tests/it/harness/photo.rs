@@ -1,6 +1,6 @@
 //! Pictures made on the spot, honest and otherwise.
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use rand::rngs::StdRng;
@@ -64,16 +64,19 @@ pub fn deep_png(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A small PNG with a colour profile that unpacks to so many bytes of nothing.
-pub fn png_with_packed_profile(length: usize) -> Vec<u8> {
-    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    let nothing = [0; 64 * 1024];
-    for start in (0..length).step_by(nothing.len()) {
-        packed.write_all(&nothing[..nothing.len().min(length - start)]).expect("compress");
-    }
-    let profile = [b"p\0\0".to_vec(), packed.finish().expect("compress")].concat();
+/// A small PNG with a colour profile that unpacks to so many MiB of nothing.
+pub fn png_with_packed_profile(mebibytes: usize) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(64 * 1024);
+    // After a full flush comes the same again: one piece will do for all.
+    flate2::Compress::new(flate2::Compression::best(), false)
+        .compress_vec(&[0; 1 << 20], &mut piece, flate2::FlushCompress::Full)
+        .expect("compress");
+    // The checksum of zlib (RFC 1950, Adler-32) over zeros.
+    let checksum = (((mebibytes << 20) % 65_521) as u32) << 16 | 1;
+    let (head, end) = (&[0x78, 0xDA][..], &[0x03, 0x00][..]);
+    let packed = [head, &piece.repeat(mebibytes), end, &checksum.to_be_bytes()].concat();
     let mut bytes = png();
-    bytes.splice(33..33, chunk(*b"iCCP", &profile));
+    bytes.splice(33..33, chunk(*b"iCCP", &[b"p\0\0", &packed[..]].concat()));
     bytes
 }
 
@@ -121,7 +124,13 @@ fn pictures_are_what_they_claim_to_be() {
     assert_eq!(size(&png_claiming(50_000, 50_000)), (50_000, 50_000));
     assert!(image::load_from_memory(&png_of_length(5000)).is_ok());
     assert_eq!(image::load_from_memory(&deep_png(9, 7)).unwrap().color().bits_per_pixel(), 64);
-    assert!(image::load_from_memory(&png_with_packed_profile(100_000)).is_ok());
+    let packed = png_with_packed_profile(2);
+    assert!(image::load_from_memory(&packed).is_ok());
+    let chunk = packed.windows(4).position(|name| name == b"iCCP").unwrap();
+    let mut profile = Vec::new();
+    let mut unpacking = flate2::read::ZlibDecoder::new(&packed[chunk + 4 + 3..]);
+    unpacking.read_to_end(&mut profile).expect("a sound profile");
+    assert_eq!(profile, vec![0; 2 << 20]);
     let gif = gif_of_frames(50);
     let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(&gif)).unwrap();
     assert_eq!(image::AnimationDecoder::into_frames(decoder).count(), 50);
