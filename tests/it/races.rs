@@ -3,9 +3,10 @@
 use std::sync::Barrier;
 use std::thread;
 
-use crate::harness::{App, Client, Value, id, ids, json, on_every_setup, text};
+use crate::harness::{App, Client, Setup, Value, id, ids, json, load, on_every_setup, text};
 
 on_every_setup! {
+    as_many_writers_as_may_be_at_once,
     parallel_follows_make_one,
     parallel_likes_and_cancels_stay_exact,
     parallel_comments_are_all_counted,
@@ -214,4 +215,17 @@ fn a_deletion_right_after_the_post_leaves_nothing(app: App) {
         app.flush_redis();
     }
     assert_eq!(app.sql("SELECT count(*) AS n FROM newsfeeds"), 0);
+}
+
+/// Thirty-two clients that read and write without a pause, four of whom follow each other: on
+/// SQLite, with one writer at a time, nobody may be told of that.
+fn as_many_writers_as_may_be_at_once(setup: Setup) {
+    let mut app = App::on(setup).start();
+    let mut people = load::crowd(&app, 4);
+    people.extend((4..32).map(|n| app.sign_up(&format!("person{n}"))));
+    let report = load::during(&people, |pulse| pulse.wait_for(500, 500));
+    println!("{}", report.summary());
+    report.assert_only(None, &[200, 201]);
+    report.assert_kept(&app);
+    load::assert_sound(&mut app, &people);
 }
