@@ -28,28 +28,24 @@ pub struct Bench {
     pub roost: PathBuf,
     /// The bare handler.
     pub bare: PathBuf,
+    /// What counts the bytes of a timeline.
+    pub weigh: PathBuf,
     /// Where the report goes, and everything that is thrown away below it.
     pub folder: PathBuf,
     /// URL of PostgreSQL's superuser; fsync is on.
     postgres: String,
     /// `redis://127.0.0.1:PORT`, with 512 databases.
     redis: String,
-    allocated: fn() -> usize,
     last: Cell<usize>,
 }
 
 impl Bench {
     /// Takes the servers from the environment, as `scripts/servers` exports them, and the
-    /// programs from the folder of this one. `allocated` tells the bytes that this process has
-    /// allocated and not freed.
+    /// programs from the folder of this one.
     ///
     /// # Errors
     /// When one of them is missing.
-    pub fn from_environment(
-        effort: Effort,
-        folder: PathBuf,
-        allocated: fn() -> usize,
-    ) -> anyhow::Result<Bench> {
+    pub fn from_environment(effort: Effort, folder: PathBuf) -> anyhow::Result<Bench> {
         let variable = |name: &str| {
             std::env::var(name).with_context(|| format!("{name} is not set: use scripts/bench"))
         };
@@ -65,10 +61,10 @@ impl Bench {
             progress: Progress::default(),
             roost: program("roost")?,
             bare: program("roost-bare")?,
+            weigh: program("roost-weigh")?,
             folder,
             postgres: variable("ROOST_TEST_POSTGRES")?,
             redis: variable("ROOST_TEST_REDIS")?,
-            allocated,
             last: Cell::new(0),
         };
         std::fs::create_dir_all(bench.scratch())?;
@@ -81,11 +77,6 @@ impl Bench {
             Effort::Quick => quick,
             Effort::Full => full,
         }
-    }
-
-    /// Bytes that this process has allocated and not freed.
-    pub fn allocated(&self) -> usize {
-        (self.allocated)()
     }
 
     /// The folder of what is thrown away after the run.

@@ -1,23 +1,14 @@
 //! What a full timeline of 1,000 entries takes: of memory, and in Redis.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
-use futures_util::future::BoxFuture;
 use redis::Commands;
-use roost::store::StoreError;
-use roost::time::Timestamp;
-use roost::timeline::{
-    Entry, Loaded, LoadedFrom, Range, TimelineKey, TimelineSource, Timelines, TimelinesConfig,
-};
 
 use super::{feeds, lengthen};
 use crate::Bench;
 use crate::data::Data;
 use crate::figures::{Figure, Goal, Section};
 use crate::load::{self, Request};
-use crate::process::Process;
+use crate::process::{Process, without_settings};
 
 /// Entries of a full timeline.
 const FULL: usize = 1_000;
@@ -71,50 +62,17 @@ fn sessions(cookies: &[String]) -> Vec<Request> {
     cookies.iter().map(|cookie| Request::get(path, Some(cookie))).collect()
 }
 
-/// A source of timelines that are full.
-struct Full;
-
-impl TimelineSource for Full {
-    fn load(&self, _: TimelineKey, limit: usize) -> BoxFuture<'static, Result<Loaded, StoreError>> {
-        let entry = |n: usize| Entry { created_at: Timestamp(n as i64), tweet_id: n as i64 };
-        let entries = (1..=limit).rev().map(entry).collect();
-        let loaded = Loaded { entries, complete: false, from: LoadedFrom::Database };
-        Box::pin(async move { Ok(loaded) })
-    }
-
-    fn page(
-        &self,
-        _: TimelineKey,
-        _: Range,
-        _: usize,
-    ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-}
-
-/// Bytes per timeline of a registry with nothing around it, actors and map included.
+/// Bytes per timeline as a program of its own counts them, in which counting slows nothing else
+/// that is measured.
 fn allocated(bench: &Bench) -> anyhow::Result<Vec<f64>> {
-    let count = bench.pick(500, 5_000);
+    let count = bench.pick("500", "5000");
     let rounds = bench.pick(1, 3);
-    let config = TimelinesConfig {
-        list_limit: FULL,
-        resident_entries: usize::MAX,
-        idle: Duration::from_secs(3_600),
-    };
     (0..rounds)
         .map(|round| {
             bench.progress.round("bytes allocated", round, rounds);
-            actix::System::new().block_on(async {
-                let timelines = Timelines::new(config, Arc::new(Full));
-                timelines.page(TimelineKey::Home(0), Range::ALL, 20).await?;
-                let before = bench.allocated();
-                for reader in 1..=count {
-                    timelines.page(TimelineKey::Home(reader), Range::ALL, 20).await?;
-                }
-                let (resident, entries) = timelines.resident_count();
-                ensure!(entries == resident * FULL, "{entries} entries in {resident}");
-                Ok((bench.allocated() - before) as f64 / count as f64)
-            })
+            let output = without_settings(&bench.weigh).arg(count).output()?;
+            ensure!(output.status.success(), "roost-weigh: {}", output.status);
+            Ok(String::from_utf8(output.stdout)?.trim().parse()?)
         })
         .collect()
 }
