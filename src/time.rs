@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, NaiveDate};
+use chrono::NaiveDate;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -196,9 +197,9 @@ pub struct Clock {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Clock {
-        Clock::from_source(|| {
-            let now: DateTime<chrono::Utc> = chrono::Utc::now();
-            now.timestamp_micros()
+        Clock::from_source(|| match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
         })
     }
 

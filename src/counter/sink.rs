@@ -61,7 +61,7 @@ impl Changes {
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        *self == Changes::default()
+        self.len() == 0 && !self.uncertain.any_tweet
     }
 
     /// How many values there are, for limits.

@@ -65,7 +65,7 @@ proptest! {
         let text = Timestamp(micros).to_string();
         prop_assert_eq!(text.len(), ISO_LENGTH);
         prop_assert_eq!(Timestamp::parse(&text), Some(Timestamp(micros)));
-        let chrono = DateTime::from_timestamp_micros(micros).unwrap();
+        let chrono = chrono::DateTime::from_timestamp_micros(micros).unwrap();
         prop_assert_eq!(text, chrono.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
     }
 
