@@ -7,7 +7,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 
-use super::rows::{Column, WithIds, WithRows, pieces};
+use super::rows::{AroundRows, Column, WithIds, on_rows, pieces};
 use super::schema::{comments, tweets};
 use super::{Conn, on};
 use crate::time::Timestamp;
@@ -123,6 +123,17 @@ pub fn newest(conn: &mut Conn<'_>, tweet_ids: &[i64]) -> QueryResult<Vec<(i64, T
     Ok(newest)
 }
 
+struct Insert;
+
+impl AroundRows for Insert {
+    type Row = (BigInt, BigInt, BigInt);
+    type Columns = [Column; 5];
+    const POSTGRES: [&'static str; 2] = [
+        "INSERT INTO comments (tweet_id, user_id, content, created_at, likes_count) ",
+        " RETURNING tweet_id, created_at, id",
+    ];
+}
+
 /// Inserts comments; returns (tweet id, created_at, new id) of each, in no order.
 pub fn insert(
     conn: &mut Conn<'_>,
@@ -137,12 +148,8 @@ pub fn insert(
             Column::big(rows, |row| row.created_at.0),
             Column::big(rows, |row| row.likes_count),
         ];
-        let query = WithRows::<(BigInt, BigInt, BigInt), 5>::new(
-            "INSERT INTO comments (tweet_id, user_id, content, created_at, likes_count) ",
-            columns,
-            " RETURNING tweet_id, created_at, id",
-        );
-        let ids: Vec<(i64, Timestamp, i64)> = on!(conn, |c| query.load(c))?;
+        let ids: Vec<(i64, Timestamp, i64)> =
+            on_rows!(conn, Insert, columns, |query, c| query.load(c))?;
         added.extend(ids);
     }
     Ok(added)

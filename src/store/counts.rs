@@ -5,8 +5,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::rows::{Column, WithRows, pieces};
-use super::{Conn, on};
+use super::Conn;
+use super::rows::{AroundRows, Column, on_rows, pieces};
 
 /// The counts of a tweet as a commit has left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
@@ -47,16 +47,27 @@ pub struct Delta {
 /// been changed: a count that is still NULL is then taken from the rows. `deltas` have sorted
 /// and unique ids.
 pub fn apply_to_tweets(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<TweetCounts>> {
-    apply(conn, UPDATE_TWEETS, deltas)
+    let mut counts = Vec::with_capacity(deltas.len());
+    for deltas in pieces(conn.engine(), deltas) {
+        let columns = columns(deltas);
+        counts.extend(on_rows!(conn, UpdateTweets, columns, |query, c| query.load::<TweetCounts>(c))?);
+    }
+    Ok(counts)
 }
 
 /// The same for comments.
 pub fn apply_to_comments(conn: &mut Conn<'_>, deltas: &[Delta]) -> QueryResult<Vec<CommentCounts>> {
-    let counts = apply(conn, UPDATE_COMMENTS, deltas)?;
-    let of_comment =
-        |TweetCounts { id, likes, version, .. }: TweetCounts| CommentCounts { id, likes, version };
-    Ok(counts.into_iter().map(of_comment).collect())
+    let mut counts = Vec::with_capacity(deltas.len());
+    for deltas in pieces(conn.engine(), deltas) {
+        let columns = columns(deltas);
+        counts.extend(
+            on_rows!(conn, UpdateComments, columns, |query, c| query.load::<CommentCounts>(c))?
+        );
+    }
+    Ok(counts)
 }
+
+const DELTAS: &str = "WITH d(id, likes, comments) AS (";
 
 const UPDATE_TWEETS: &str = ") UPDATE tweets SET likes_count = CASE WHEN tweets.likes_count IS NULL \
      THEN (SELECT count(*) FROM likes WHERE kind = 1 AND object_id = tweets.id) \
@@ -74,37 +85,39 @@ const UPDATE_COMMENTS: &str = ") UPDATE comments SET likes_count = \
      ELSE comments.likes_count + d.likes END, \
      counts_version = comments.counts_version + 1 \
      FROM d WHERE comments.id = d.id \
-     RETURNING comments.id, comments.likes_count, CAST(0 AS BIGINT), comments.counts_version";
+     RETURNING comments.id, comments.likes_count, comments.counts_version";
 
-fn apply(
-    conn: &mut Conn<'_>,
-    update: &'static str,
-    deltas: &[Delta],
-) -> QueryResult<Vec<TweetCounts>> {
-    let mut counts = Vec::with_capacity(deltas.len());
-    for deltas in pieces(conn.engine(), deltas) {
-        let columns = [
-            Column::big(deltas, |delta| delta.id),
-            Column::big(deltas, |delta| delta.likes),
-            Column::big(deltas, |delta| delta.comments),
-        ];
-        let query = WithRows::<(BigInt, BigInt, BigInt, BigInt), 3>::new(
-            "WITH d(id, likes, comments) AS (",
-            columns,
-            update,
-        );
-        counts.extend(on!(conn, |c| query.load::<TweetCounts>(c))?);
-    }
-    Ok(counts)
+struct UpdateTweets;
+
+impl AroundRows for UpdateTweets {
+    type Row = (BigInt, BigInt, BigInt, BigInt);
+    type Columns = [Column; 3];
+    const POSTGRES: [&'static str; 2] = [DELTAS, UPDATE_TWEETS];
+}
+
+struct UpdateComments;
+
+impl AroundRows for UpdateComments {
+    type Row = (BigInt, BigInt, BigInt);
+    type Columns = [Column; 3];
+    const POSTGRES: [&'static str; 2] = [DELTAS, UPDATE_COMMENTS];
+}
+
+fn columns(deltas: &[Delta]) -> [Column; 3] {
+    [
+        Column::big(deltas, |delta| delta.id),
+        Column::big(deltas, |delta| delta.likes),
+        Column::big(deltas, |delta| delta.comments),
+    ]
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::store::StoreError;
     use crate::store::likes::{self, LikeKey, LikeKind};
     use crate::store::schema::{tweets, users};
     use crate::store::testing::databases;
+    use crate::store::{StoreError, on};
     use crate::time::Timestamp;
 
     /// A user without a profile.

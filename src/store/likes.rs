@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, SmallInt};
 
-use super::rows::{Column, WithRows, pieces};
+use super::rows::{AroundRows, Column, WithRows, on_rows, pieces};
 use super::schema::likes;
 use super::{Conn, Engine, on};
 use crate::time::Timestamp;
@@ -51,18 +51,15 @@ pub struct LikeRow {
 /// Those of `keys` that are there, with their times, in no order.
 pub fn existing(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<Vec<(LikeKey, Timestamp)>> {
     let mut found = Vec::with_capacity(keys.len());
-    let engine = conn.engine();
-    for keys in pieces(engine, keys) {
-        let query = existing_query(engine, keys);
-        let rows: Vec<(i64, i16, i64, Timestamp)> = on!(conn, |c| query.load(c))?;
+    for keys in pieces(conn.engine(), keys) {
+        let rows: Vec<(i64, i16, i64, Timestamp)> =
+            on_rows!(conn, Existing, columns(keys), |query, c| query.load(c))?;
         found.extend(rows.into_iter().map(|(user_id, kind, object_id, created_at)| {
             (LikeKey { user_id, kind: LikeKind::from_code(kind), object_id }, created_at)
         }));
     }
     Ok(found)
 }
-
-type Stored = (BigInt, SmallInt, BigInt, BigInt);
 
 const WITH_KEYS: &str = "WITH k(user_id, kind, object_id) AS (";
 
@@ -84,12 +81,37 @@ const DELETE_KEYS_POSTGRES: &str = ") DELETE FROM likes l USING k WHERE l.user_i
      AND (l.kind, l.object_id) >= (k.kind, k.object_id) \
      AND (l.kind, l.object_id) <= (k.kind, k.object_id)";
 
-fn existing_query(engine: Engine, keys: &[LikeKey]) -> WithRows<Stored, 3> {
-    let after = match engine {
-        Engine::Postgres => OF_KEYS_POSTGRES,
-        Engine::Sqlite => OF_KEYS_SQLITE,
-    };
-    WithRows::new(WITH_KEYS, columns(keys), after)
+struct Existing;
+
+impl AroundRows for Existing {
+    type Row = (BigInt, SmallInt, BigInt, BigInt);
+    type Columns = [Column; 3];
+    const POSTGRES: [&'static str; 2] = [WITH_KEYS, OF_KEYS_POSTGRES];
+    const SQLITE: [&'static str; 2] = [WITH_KEYS, OF_KEYS_SQLITE];
+}
+
+/// For Postgres alone.
+struct Delete;
+
+impl AroundRows for Delete {
+    type Row = ();
+    type Columns = [Column; 3];
+    const POSTGRES: [&'static str; 2] = [WITH_KEYS, DELETE_KEYS_POSTGRES];
+}
+
+struct Insert;
+
+impl AroundRows for Insert {
+    type Row = ();
+    type Columns = [Column; 4];
+    const POSTGRES: [&'static str; 2] =
+        ["INSERT INTO likes (user_id, kind, object_id, created_at) ", " ON CONFLICT DO NOTHING"];
+    /// FAIL: what fails takes its transaction with it, so SQLite need not copy each page to undo
+    /// this statement alone.
+    const SQLITE: [&'static str; 2] = [
+        "INSERT OR FAIL INTO likes (user_id, kind, object_id, created_at) ",
+        " ON CONFLICT DO NOTHING",
+    ];
 }
 
 /// Adds likes; those that are there stay as they are. Returns how many were added.
@@ -99,12 +121,8 @@ pub fn insert(conn: &mut Conn<'_>, rows: &[(LikeKey, Timestamp)]) -> QueryResult
         let keys: Vec<LikeKey> = rows.iter().map(|(key, _)| *key).collect();
         let [users, kinds, objects] = columns(&keys);
         let times = Column::big(rows, |(_, created_at)| created_at.0);
-        let query = WithRows::<(), 4>::new(
-            "INSERT INTO likes (user_id, kind, object_id, created_at) ",
-            [users, kinds, objects, times],
-            " ON CONFLICT DO NOTHING",
-        );
-        added += on!(conn, |c| query.execute(c))?;
+        let columns = [users, kinds, objects, times];
+        added += on_rows!(conn, Insert, columns, |query, c| query.execute(c))?;
     }
     Ok(added)
 }
@@ -115,7 +133,7 @@ pub fn delete(conn: &mut Conn<'_>, keys: &[LikeKey]) -> QueryResult<usize> {
     match conn {
         Conn::Pg(c) => {
             for keys in pieces(Engine::Postgres, keys) {
-                let query = WithRows::<(), 3>::new(WITH_KEYS, columns(keys), DELETE_KEYS_POSTGRES);
+                let query = WithRows::<Delete, 0>::new(columns(keys));
                 removed += query.execute(&mut **c)?;
             }
         }

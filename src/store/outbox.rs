@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 
+use super::Conn;
 use super::notifications::Verb;
-use super::rows::{Column, WithRows, pieces};
-use super::{Conn, on};
+use super::rows::{AroundRows, Column, on_rows, pieces};
 use crate::time::Timestamp;
 
 /// A notification to be.
@@ -22,6 +22,24 @@ pub struct NewNotice {
     pub created_at: Timestamp,
 }
 
+struct Insert;
+
+impl AroundRows for Insert {
+    type Row = ();
+    type Columns = [Column; 5];
+    const POSTGRES: [&'static str; 2] = [
+        "INSERT INTO notification_outbox (recipient_id, actor_id, verb, target_id, created_at) ",
+        "",
+    ];
+    /// FAIL: what fails takes its transaction with it, so SQLite need not copy each page to undo
+    /// this statement alone.
+    const SQLITE: [&'static str; 2] = [
+        "INSERT OR FAIL INTO notification_outbox \
+         (recipient_id, actor_id, verb, target_id, created_at) ",
+        "",
+    ];
+}
+
 /// Adds notices.
 pub fn insert(conn: &mut Conn<'_>, notices: &[NewNotice]) -> QueryResult<()> {
     for notices in pieces(conn.engine(), notices) {
@@ -32,13 +50,7 @@ pub fn insert(conn: &mut Conn<'_>, notices: &[NewNotice]) -> QueryResult<()> {
             Column::big(notices, |notice| notice.target_id),
             Column::big(notices, |notice| notice.created_at.0),
         ];
-        let query = WithRows::<(), 5>::new(
-            "INSERT INTO notification_outbox \
-             (recipient_id, actor_id, verb, target_id, created_at) ",
-            columns,
-            "",
-        );
-        on!(conn, |c| query.execute(c))?;
+        on_rows!(conn, Insert, columns, |query, c| query.execute(c))?;
     }
     Ok(())
 }

@@ -52,7 +52,8 @@ impl Column {
         Column::Text(rows.iter().map(|row| value(row).clone()).collect())
     }
 
-    fn len(&self) -> usize {
+    /// Rows.
+    pub(super) fn len(&self) -> usize {
         match self {
             Column::Big(values) => values.len(),
             Column::Small(values) => values.len(),
@@ -61,45 +62,88 @@ impl Column {
     }
 }
 
-/// A statement around rows: `before`, the rows, `after`. `T` are the types of its result.
-pub(super) struct WithRows<T, const COLUMNS: usize> {
-    before: &'static str,
-    columns: [Column; COLUMNS],
-    after: &'static str,
-    result: std::marker::PhantomData<fn() -> T>,
+/// What stands around the rows of a statement. It is a type of its own for each statement, by
+/// which a connection finds what it has prepared: the text of 64 rows would take longer to put
+/// together than to run.
+pub(super) trait AroundRows: 'static {
+    /// The types of the result; `()` if there is none.
+    type Row;
+    /// One column or several.
+    type Columns: AsRef<[Column]>;
+    /// Before and after the rows.
+    const POSTGRES: [&'static str; 2];
+    /// The same on SQLite, where that has to be told otherwise.
+    const SQLITE: [&'static str; 2] = Self::POSTGRES;
 }
 
-impl<T, const COLUMNS: usize> WithRows<T, COLUMNS> {
-    /// All columns have one length, and at least one row.
-    pub(super) fn new(
-        before: &'static str,
-        columns: [Column; COLUMNS],
-        after: &'static str,
-    ) -> Self {
-        debug_assert!(columns.iter().all(|column| column.len() == columns[0].len()));
-        WithRows { before, columns, after, result: std::marker::PhantomData }
+/// The statement `S` around rows. On SQLite these are `ROWS`, as its text says; on Postgres, where
+/// that does not matter, `ROWS` is 0. [`on_rows!`] chooses.
+pub(super) struct WithRows<S: AroundRows, const ROWS: usize> {
+    columns: S::Columns,
+}
+
+impl<S: AroundRows, const ROWS: usize> WithRows<S, ROWS> {
+    /// All columns have one length, which is one that [`pieces`] gives.
+    pub(super) fn new(columns: S::Columns) -> Self {
+        WithRows { columns }
     }
-
-    fn rows(&self) -> usize {
-        self.columns.first().map_or(0, Column::len)
-    }
 }
 
-impl<T, const COLUMNS: usize> QueryId for WithRows<T, COLUMNS> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
+/// Runs a statement around rows, which are a piece of [`pieces`]:
+/// `on_rows!(conn, Insert, columns, |query, c| query.execute(c))`.
+macro_rules! on_rows {
+    ($conn:expr, $statement:ty, $columns:expr, |$query:ident, $c:ident| $body:expr) => {{
+        let columns: <$statement as $crate::store::rows::AroundRows>::Columns = $columns;
+        match $conn {
+            $crate::store::Conn::Pg($c) => {
+                let $c = &mut **$c;
+                let $query = $crate::store::rows::WithRows::<$statement, 0>::new(columns);
+                $body
+            }
+            $crate::store::Conn::Sqlite($c) => {
+                let $c = &mut **$c;
+                $crate::store::rows::by_length!($statement, columns, |$query| $body, 64, 16, 4, 1)
+            }
+        }
+    }};
+}
+pub(super) use on_rows;
+
+/// The statement of the length that the columns have.
+macro_rules! by_length {
+    ($statement:ty, $columns:ident, |$query:ident| $body:expr, $($length:literal),+) => {
+        match $columns.first().map_or(0, $crate::store::rows::Column::len) {
+            $($length => {
+                let $query = $crate::store::rows::WithRows::<$statement, $length>::new($columns);
+                $body
+            })+
+            _ => Err($crate::store::rows::odd_length()),
+        }
+    };
+}
+pub(super) use by_length;
+
+/// A statement of so many rows is not known.
+pub(super) fn odd_length() -> diesel::result::Error {
+    diesel::result::Error::QueryBuilderError("rows that were not cut into pieces".into())
 }
 
-impl<T, const COLUMNS: usize> Query for WithRows<T, COLUMNS> {
-    type SqlType = T;
+impl<S: AroundRows, const ROWS: usize> QueryId for WithRows<S, ROWS> {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<T, C, const COLUMNS: usize> RunQueryDsl<C> for WithRows<T, COLUMNS> {}
+impl<S: AroundRows, const ROWS: usize> Query for WithRows<S, ROWS> {
+    type SqlType = S::Row;
+}
 
-impl<T, const COLUMNS: usize> QueryFragment<Pg> for WithRows<T, COLUMNS> {
+impl<S: AroundRows, C, const ROWS: usize> RunQueryDsl<C> for WithRows<S, ROWS> {}
+
+impl<S: AroundRows, const ROWS: usize> QueryFragment<Pg> for WithRows<S, ROWS> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(self.before);
-        for (at, column) in self.columns.iter().enumerate() {
+        let [before, after] = S::POSTGRES;
+        out.push_sql(before);
+        for (at, column) in self.columns.as_ref().iter().enumerate() {
             out.push_sql(if at == 0 { "SELECT * FROM unnest(" } else { ", " });
             match column {
                 Column::Big(values) => out.push_bind_param::<Array<BigInt>, _>(values)?,
@@ -108,17 +152,27 @@ impl<T, const COLUMNS: usize> QueryFragment<Pg> for WithRows<T, COLUMNS> {
             }
         }
         out.push_sql(")");
-        out.push_sql(self.after);
+        out.push_sql(after);
         Ok(())
     }
 }
 
-impl<T, const COLUMNS: usize> QueryFragment<Sqlite> for WithRows<T, COLUMNS> {
+impl<S: AroundRows, const ROWS: usize> QueryFragment<Sqlite> for WithRows<S, ROWS> {
+    /// Its text is always the same. Left to itself diesel looks at each value to find that out.
+    fn is_safe_to_cache_prepared(&self, _: &Sqlite) -> QueryResult<bool> {
+        Ok(true)
+    }
+
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql(self.before);
-        for row in 0..self.rows() {
+        let columns = self.columns.as_ref();
+        if columns.iter().any(|column| column.len() != ROWS) {
+            return Err(odd_length());
+        }
+        let [before, after] = S::SQLITE;
+        out.push_sql(before);
+        for row in 0..ROWS {
             out.push_sql(if row == 0 { "VALUES (" } else { ", (" });
-            for (at, column) in self.columns.iter().enumerate() {
+            for (at, column) in columns.iter().enumerate() {
                 out.push_sql(if at == 0 { "" } else { ", " });
                 match column {
                     Column::Big(values) => out.push_bind_param::<BigInt, _>(&values[row])?,
@@ -128,7 +182,7 @@ impl<T, const COLUMNS: usize> QueryFragment<Sqlite> for WithRows<T, COLUMNS> {
             }
             out.push_sql(")");
         }
-        out.push_sql(self.after);
+        out.push_sql(after);
         Ok(())
     }
 }

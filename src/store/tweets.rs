@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::prepared::Prepared;
-use super::rows::{Column, WithRows, pieces};
+use super::rows::{AroundRows, Column, on_rows, pieces};
 use super::schema::{newsfeeds, profiles, tweet_photos, tweets};
 use super::{Conn, ROWS_PER_STATEMENT, on};
 use crate::time::Timestamp;
@@ -230,15 +230,22 @@ pub fn standing(conn: &mut Conn<'_>, id: i64) -> QueryResult<Option<Standing>> {
         .optional())
 }
 
+struct SetDelivered;
+
+impl AroundRows for SetDelivered {
+    type Row = ();
+    type Columns = [Column; 2];
+    const POSTGRES: [&'static str; 2] = [
+        "WITH d(id, at) AS (",
+        ") UPDATE tweets SET delivered_at = d.at FROM d WHERE tweets.id = d.id",
+    ];
+}
+
 /// Says that the fan-out of these tweets was finished at `at`.
 pub fn set_delivered(conn: &mut Conn<'_>, ids: &[i64], at: Timestamp) -> QueryResult<()> {
     for ids in pieces(conn.engine(), ids) {
-        let query = WithRows::<(), 2>::new(
-            "WITH d(id, at) AS (",
-            [Column::big(ids, |id| *id), Column::big(ids, |_| at.micros())],
-            ") UPDATE tweets SET delivered_at = d.at FROM d WHERE tweets.id = d.id",
-        );
-        on!(conn, |c| query.execute(c))?;
+        let columns = [Column::big(ids, |id| *id), Column::big(ids, |_| at.micros())];
+        on_rows!(conn, SetDelivered, columns, |query, c| query.execute(c))?;
     }
     Ok(())
 }

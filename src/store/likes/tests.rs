@@ -44,12 +44,12 @@ struct Step {
 #[test]
 fn sqlite_finds_likes_by_their_keys() {
     let test = crate::store::testing::sqlite();
-    let keys = [key(1, LikeKind::Tweet, 7), key(2, LikeKind::Tweet, 7)];
+    let keys = [1, 2, 3, 4].map(|user| key(user, LikeKind::Tweet, 7));
     let steps: Vec<Step> = test
         .db
         .read_blocking(|conn| match conn {
             Conn::Sqlite(c) => {
-                let query = existing_query(Engine::Sqlite, &keys);
+                let query = WithRows::<Existing, 4>::new(columns(&keys));
                 let text = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&query);
                 Ok(diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut **c)?)
             }
