@@ -23,7 +23,7 @@ pub(super) fn run(bench: &Bench, data: &Data, section: &mut Section) -> anyhow::
     let process = Process::roost(bench, data, &[])?;
     let feeds = feeds(&cookies);
     let shape = Shape::for_seconds(bench.pick(0.7, 3.0));
-    let rounds = bench.pick(2, 5);
+    let rounds = bench.pick(2, 4);
     let few = feeds[..FEW].to_vec();
     let mut rates: Vec<Vec<f64>> = Vec::new();
     let mut resident = 0;

@@ -33,7 +33,7 @@ pub(super) fn run(bench: &Bench, section: &mut Section) -> anyhow::Result<Data> 
         nodes.push((process, feeds));
     }
     let shape = Shape::for_seconds(bench.pick(0.7, 3.0));
-    let rounds = bench.pick(2, 5);
+    let rounds = bench.pick(2, 4);
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); sizes.len()];
     for round in 0..rounds {
         bench.progress.round("reads by users in the database", round, rounds);
