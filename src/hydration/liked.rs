@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::age;
 use crate::cache::{Fenced, Ticket};
 use crate::counter::{Changes, CountSink};
 use crate::store::likes::{self, LikeKind};
 use crate::store::{Db, Engine, StoreError};
 
-/// A node that shares its database with others reads a flag again after so long. The others
-/// tell it of changes; this is for what is changed by hand.
+/// A node that shares its database with others reads a flag again after so long at most. The
+/// others tell it of changes; this is for what is changed by hand.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Likes kept per viewer and kind, those of the highest ids, which are the newest objects. Most
@@ -23,8 +24,8 @@ pub struct LikedFlags {
     db: Db,
     sets: Fenced<(i64, LikeKind), Known>,
     started: Instant,
-    /// In seconds; `None`: all likes pass through this process.
-    max_age: Option<u32>,
+    /// `None`: all likes pass through this process.
+    max_age: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ impl LikedFlags {
         // A SQLite file belongs to one process.
         let max_age = match db.engine() {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(SHARED_MAX_AGE.as_secs() as u32),
+            Engine::Postgres => Some(SHARED_MAX_AGE),
         };
         LikedFlags { db, sets: Fenced::new(capacity), started: Instant::now(), max_age }
     }
@@ -93,7 +94,8 @@ impl LikedFlags {
     /// has liked [`MOST`] newer ones.
     ///
     /// # Errors
-    /// As [`Db::read`].
+    /// As [`Db::read`]. While the database cannot be reached, a set past its age is better than
+    /// none.
     pub async fn liked(
         &self,
         viewer: i64,
@@ -103,11 +105,14 @@ impl LikedFlags {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let cached = self.sets.get(&(viewer, kind)).filter(|known| self.is_current(known));
+        let cached = self.sets.get(&(viewer, kind));
         let set = match cached {
-            Some(known) => known.set,
+            Some(known) if self.is_current(viewer, &known) => known.set,
             // Boxed, as it is rare and large.
-            None => Box::pin(self.load(viewer, kind)).await?,
+            old => match Box::pin(self.load(viewer, kind)).await {
+                Err(error) if error.is_outage() => old.ok_or(error)?.set,
+                loaded => loaded?,
+            },
         };
         let mut unknown = Vec::new();
         let known = ids.iter().map(|id| {
@@ -153,8 +158,9 @@ impl LikedFlags {
         u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
-    fn is_current(&self, known: &Known) -> bool {
-        self.max_age.is_none_or(|limit| self.now().saturating_sub(known.known_at) < limit)
+    fn is_current(&self, viewer: i64, known: &Known) -> bool {
+        let age = Duration::from_secs(self.now().saturating_sub(known.known_at).into());
+        self.max_age.is_none_or(|limit| age < age::spread(limit, viewer))
     }
 }
 
@@ -221,10 +227,24 @@ mod tests {
     async fn a_flag_past_its_age_is_read_again() {
         for test in databases() {
             let mut flags = LikedFlags::new(test.db.clone(), 100);
-            flags.max_age = Some(0);
+            flags.max_age = Some(Duration::ZERO);
             assert_eq!(ask(&flags, &[7]).await, [] as [i64; 0]);
             insert(&test, key(1, 7));
             assert_eq!(ask(&flags, &[7]).await, [7], "{}", test.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flag_past_its_age_is_better_than_none() {
+        for test in databases() {
+            let mut flags = LikedFlags::new(test.db.clone(), 100);
+            flags.max_age = Some(Duration::ZERO);
+            insert(&test, key(1, 7));
+            assert_eq!(ask(&flags, &[7]).await, [7], "{}", test.name);
+            flags.db = test.unreachable();
+            assert_eq!(ask(&flags, &[7, 8]).await, [7], "{}", test.name);
+            let stranger = flags.liked(2, LikeKind::Tweet, &[7]).await;
+            assert!(stranger.is_err_and(|error| error.is_outage()), "{}", test.name);
         }
     }
 

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::age;
 use super::tweets::{SeenAuthor, TweetCard};
 use crate::bus::{Bus, News};
 use crate::cache::{Fenced, Ticket};
 use crate::store::profiles::{self, Card};
 use crate::store::{Conn, Db, Engine, StoreError};
 
-/// A node that shares its database with others reads a card again after so long. The others
-/// tell it of changes; this is for what is changed by hand.
+/// A node that shares its database with others reads a card again after so long at most. The
+/// others tell it of changes; this is for what is changed by hand.
 const SHARED_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A SQLite file belongs to one process, which knows of every change but one whose commit was
@@ -100,10 +101,11 @@ impl Users {
     /// As [`Users::many`].
     pub async fn authors(&self, tweets: &[&TweetCard]) -> Result<Vec<Arc<str>>, StoreError> {
         let (now, changes) = (Instant::now(), self.cards.changes());
-        let is_current =
-            |seen: &SeenAuthor| seen.changes == changes && self.is_young(seen.loaded, now);
         let mut authors = Vec::with_capacity(tweets.len());
         for tweet in tweets {
+            let is_current = |seen: &SeenAuthor| {
+                seen.changes == changes && self.is_young(tweet.user_id, seen.loaded, now)
+            };
             match tweet.author_if(is_current) {
                 Some(json) => authors.push(json),
                 None => break,
@@ -133,7 +135,7 @@ impl Users {
         let mut cards = Vec::with_capacity(ids.len());
         let mut is_complete = true;
         for id in ids {
-            let cached = self.cards.get(id).filter(|cached| self.is_young(cached.loaded, now));
+            let cached = self.cards.get(id).filter(|cached| self.is_young(*id, cached.loaded, now));
             is_complete &= cached.is_some();
             cards.push(cached.map(|cached| cached.card));
         }
@@ -224,8 +226,8 @@ impl Users {
         self.cards.invalidate(&id);
     }
 
-    fn is_young(&self, loaded: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(loaded) < self.max_age
+    fn is_young(&self, id: i64, loaded: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(loaded) < age::spread(self.max_age, id)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 
-use super::{Db, DbConfig, migrations};
+use super::{Db, DbConfig, Engine, migrations};
 
 /// A migrated database that goes away with this value.
 pub(crate) struct TestDb {
@@ -22,6 +22,19 @@ pub(crate) struct TestDb {
 enum Place {
     Folder(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
     Server { admin: String, name: String },
+}
+
+impl TestDb {
+    /// The same engine where nobody answers.
+    pub(crate) fn unreachable(&self) -> Db {
+        let url = match self.db.engine() {
+            Engine::Postgres => "postgres://nobody@127.0.0.1:1/nothing",
+            Engine::Sqlite => "sqlite:/nowhere/at/all.db",
+        };
+        let acquire_timeout = Duration::from_millis(100);
+        let config = DbConfig { url: url.into(), acquire_timeout, ..self.config.clone() };
+        Db::open(&config).expect("nothing is connected to yet")
+    }
 }
 
 /// One fresh database per engine.

@@ -109,3 +109,18 @@ async fn a_card_past_its_age_is_read_again() {
         assert_eq!(card.nickname.as_deref(), Some("Anne"), "{}", test.name);
     }
 }
+
+#[tokio::test]
+async fn a_card_past_its_age_is_better_than_none() {
+    for test in databases() {
+        let ann = add(&test, "ann");
+        let mut users = Users::new(test.db.clone(), 100);
+        users.max_age = Duration::ZERO;
+        users.one(ann).await.unwrap();
+        users.db = test.unreachable();
+        let card = users.one(ann).await.unwrap().unwrap();
+        assert_eq!(card.username, "ann", "{}", test.name);
+        let stranger = users.one(ann + 1).await;
+        assert!(stranger.is_err_and(|error| error.is_outage()), "{}", test.name);
+    }
+}
