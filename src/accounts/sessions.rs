@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::endings::{Endings, Watch};
 use crate::bus::{Bus, News};
-use crate::cache::{Fenced, Ticket};
+use crate::cache::{Fenced, Ticket, age};
 use crate::store::sessions::{self as rows, Kind};
 use crate::store::{Db, StoreError};
 use crate::time::{Clock, Timestamp};
@@ -74,7 +74,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// A cache of about `capacity` sessions, each trusted for `trusted_for`.
+    /// A cache of about `capacity` sessions, each trusted for `trusted_for` at most.
     pub fn new(db: Db, clock: Clock, capacity: usize, trusted_for: Duration) -> Self {
         let (live, endings) = (Fenced::new(capacity), Endings::default());
         Sessions { db, clock, live, endings, trusted_for }
@@ -102,7 +102,7 @@ impl Sessions {
             user_id: found.user_id,
             username: found.username.into(),
             kind,
-            trusted_until: asked + self.trust(found.expires_at, now),
+            trusted_until: asked + self.trust(found.user_id, found.expires_at, now),
         };
         self.live.fill(ticket, hash, live.clone());
         Ok(Some(live))
@@ -115,7 +115,8 @@ impl Sessions {
 
     /// Makes a session known whose insert has been committed.
     pub fn added(&self, ticket: Ticket, new: &rows::NewSession, username: Arc<str>) {
-        let trusted_until = Instant::now() + self.trust(new.expires_at, new.created_at);
+        let trusted_until =
+            Instant::now() + self.trust(new.user_id, new.expires_at, new.created_at);
         let live = Live { user_id: new.user_id, username, kind: new.kind, trusted_until };
         self.live.fill(ticket, new.token_hash, live);
     }
@@ -159,9 +160,9 @@ impl Sessions {
         self.endings.tell_all();
     }
 
-    fn trust(&self, expires_at: Timestamp, now: Timestamp) -> Duration {
+    fn trust(&self, user_id: i64, expires_at: Timestamp, now: Timestamp) -> Duration {
         let left = expires_at.micros().saturating_sub(now.micros()).max(0);
-        self.trusted_for.min(Duration::from_micros(left as u64))
+        age::spread(self.trusted_for, user_id).min(Duration::from_micros(left as u64))
     }
 }
 

@@ -1,5 +1,6 @@
 //! In-process caches that are never left stale by a race.
 
+pub mod age;
 mod fenced;
 
 pub use fenced::{Fenced, Stamp, Ticket};

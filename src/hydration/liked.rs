@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::age;
-use crate::cache::{Fenced, Ticket};
+use crate::cache::{Fenced, Ticket, age};
 use crate::counter::{Changes, CountSink};
 use crate::store::likes::{self, LikeKind};
 use crate::store::{Db, Engine, StoreError};

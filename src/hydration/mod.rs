@@ -3,7 +3,6 @@
 //! Each kind has an in-process cache that fills from the database in one batched query and is
 //! kept right by the writes (see [`crate::cache`] for why a fill cannot go stale).
 
-mod age;
 pub mod followings;
 pub mod kept;
 pub mod liked;

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::age;
 use super::tweets::{SeenAuthor, TweetCard};
 use crate::bus::{Bus, News};
-use crate::cache::{Fenced, Ticket};
+use crate::cache::{Fenced, Ticket, age};
 use crate::store::profiles::{self, Card};
 use crate::store::{Conn, Db, Engine, StoreError};
 
