@@ -1,6 +1,5 @@
 //! How old what is cached may become, spread: what was read together, as by the first readers after
-//! a start, is not read again together. Ten thousand sessions or sets of likes that were past their age
-//! in the same second held up every page for most of it, once a minute.
+//! a start, is not read again together, in as many queries in one second, once a minute.
 
 use std::time::Duration;
 
