@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::{Committer, Publication};
@@ -153,14 +154,13 @@ async fn carry_out(committer: Arc<Committer>, batch: Vec<Submit>) -> Vec<Publica
         replies.push(Some(reply));
         drop(slot);
     }
-    let publications = committer
-        .commit(operations, |place, answer| {
-            if let Some(reply) = replies.get_mut(place).and_then(Option::take) {
-                // A caller that has gone away does not undo what was committed.
-                let _ = reply.send(answer);
-            }
-        })
-        .await;
+    let replies = Mutex::new(replies);
+    let answer = move |place: usize, answer| {
+        let reply = replies.lock().get_mut(place).and_then(Option::take);
+        // A caller that has gone away does not undo what was committed.
+        let _ = reply.map(|reply| reply.send(answer));
+    };
+    let publications = committer.commit(operations, Arc::new(answer)).await;
     metrics::histogram!("roost_counter_commit_seconds").record(started.elapsed().as_secs_f64());
     publications
 }

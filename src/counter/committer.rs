@@ -1,7 +1,7 @@
 //! Carries out a batch whatever happens: finds the poisoned operation, settles what is in
 //! doubt, tells this process before anybody is answered.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::operation::{Answer, CounterError, Operation};
 use super::sink::{CacheGuard, CachePermit, Changes, CountSink};
-use super::store::{BatchStore, CommitError, Committed, Doubt, Fate, Part};
+use super::store::{AfterCommit, BatchStore, CommitError, Committed, Doubt, Fate, Part};
 
 /// Transactions of one batch that may be refused before the rest is given up. A batch with one
 /// poisoned operation takes about twenty.
@@ -26,6 +26,9 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between two questions.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Called once for each operation of a batch with its place and its answer, on any thread.
+pub(super) type Answers = Arc<dyn Fn(usize, Result<Answer, CounterError>) + Send + Sync>;
+
 /// What is still to be told outside this process.
 pub(super) struct Publication {
     pub(super) changes: Changes,
@@ -36,7 +39,7 @@ pub(super) struct Publication {
 /// See the module.
 pub(super) struct Committer {
     pub(super) store: Arc<dyn BatchStore>,
-    pub(super) sinks: Vec<Arc<dyn CountSink>>,
+    pub(super) sinks: Arc<[Arc<dyn CountSink>]>,
     pub(super) guard: Arc<dyn CacheGuard>,
 }
 
@@ -48,23 +51,18 @@ enum Ended {
 }
 
 impl Committer {
-    /// Carries out `operations` and calls `answer` once for each, with its place. Returns what
-    /// is to be published then.
+    /// Carries out `operations` and answers each. Returns what is to be published then.
     pub(super) async fn commit(
         &self,
         operations: Vec<Operation>,
-        mut answer: impl FnMut(usize, Result<Answer, CounterError>),
+        answer: Answers,
     ) -> Vec<Publication> {
         let mut publications = Vec::new();
         let mut refusals = 0;
         let mut parts = vec![Part::all(operations)];
         while let Some(part) = parts.pop() {
-            match self.carry_out(&part).await {
+            match self.carry_out(&part, &answer).await {
                 Ended::Committed(done, permit) => {
-                    self.tell(&done.changes);
-                    for (place, result) in part.places().zip(done.answers) {
-                        answer(place, result.map_err(CounterError::Refused));
-                    }
                     let publication = Publication { changes: done.changes, permit: Some(permit) };
                     publications.push(publication);
                 }
@@ -85,7 +83,7 @@ impl Committer {
                 }
                 Ended::InDoubt => {
                     let changes = Changes::in_doubt(part.operations());
-                    self.tell(&changes);
+                    tell(&self.sinks, &changes);
                     part.places().for_each(|place| answer(place, Err(CounterError::Unavailable)));
                     publications.push(Publication { changes, permit: None });
                 }
@@ -95,10 +93,11 @@ impl Committer {
     }
 
     /// Runs the transaction of a part, again if it turns out not to have happened.
-    async fn carry_out(&self, part: &Part) -> Ended {
+    async fn carry_out(&self, part: &Part, answer: &Answers) -> Ended {
         for _ in 0..=MOST_REPEATS {
             let permit = self.guard.begin().await;
-            let commit = self.store.commit(part.clone(), permit.hook());
+            let after = self.after_commit(part, answer);
+            let commit = self.store.commit(part.clone(), permit.hook(), after);
             let doubt = match AssertUnwindSafe(commit).catch_unwind().await {
                 Ok(Ok(done)) => {
                     permit.committed();
@@ -127,10 +126,27 @@ impl Committer {
         Ended::Failed(CounterError::Unavailable)
     }
 
-    fn tell(&self, changes: &Changes) {
-        if !changes.is_empty() {
-            self.sinks.iter().for_each(|sink| sink.apply(changes));
-        }
+    /// This process first, then whoever waits. A cache that panics leaves the rest without an
+    /// answer, but does not undo the commit.
+    fn after_commit(&self, part: &Part, answer: &Answers) -> AfterCommit {
+        let (sinks, answer, places) = (self.sinks.clone(), answer.clone(), part.places());
+        Box::new(move |done| {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                tell(&sinks, &done.changes);
+                for (place, result) in places.zip(done.answers.drain(..)) {
+                    answer(place, result.map_err(CounterError::Refused));
+                }
+            }));
+            if told.is_err() {
+                tracing::error!("a cache panicked when it was told of a batch");
+            }
+        })
+    }
+}
+
+fn tell(sinks: &[Arc<dyn CountSink>], changes: &Changes) {
+    if !changes.is_empty() {
+        sinks.iter().for_each(|sink| sink.apply(changes));
     }
 }
 

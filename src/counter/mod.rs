@@ -41,7 +41,7 @@ pub use self::sink::{
     CacheGuard, CachePermit, Changes, CountSink, NoRemote, RemoteSink, TransactionHook, Uncertain,
 };
 pub use self::store::{
-    BatchStore, ChangeHerald, CommitError, Committed, DbStore, Doubt, Fate, Part,
+    AfterCommit, BatchStore, ChangeHerald, CommitError, Committed, DbStore, Doubt, Fate, Part,
 };
 pub use crate::store::likes::{LikeKey, LikeKind};
 
@@ -99,7 +99,7 @@ impl Counter {
     /// Starts the counter on `arbiter`.
     pub fn start(neighbours: Neighbours, limits: Limits, arbiter: ArbiterHandle) -> Counter {
         let Neighbours { store, sinks, remote, guard } = neighbours;
-        let committer = Arc::new(Committer { store, sinks, guard });
+        let committer = Arc::new(Committer { store, sinks: sinks.into(), guard });
         let addr = Mutex::new(start_actor(&committer, &remote, limits, &arbiter));
         let slots = Arc::new(Semaphore::new(limits.queue));
         Counter { inner: Arc::new(Inner { committer, remote, arbiter, limits, slots, addr }) }

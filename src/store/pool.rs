@@ -127,7 +127,26 @@ impl Db {
     /// # Errors
     /// As [`Db::read`]; [`StoreError::OutcomeUnknown`] when the connection breaks during the
     /// commit, or when the call takes too long and is still running.
-    pub async fn write<T, F>(&self, name: &'static str, mut body: F) -> Result<T, StoreError>
+    pub async fn write<T, F>(&self, name: &'static str, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Conn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write_then(name, body, |_| ()).await
+    }
+
+    /// The same; once the transaction has committed, the thread that has done it calls `then`
+    /// before this returns, also when nobody waits for this any more. `then` must neither block
+    /// nor panic: the connection is not free before its end.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub async fn write_then<T, F>(
+        &self,
+        name: &'static str,
+        mut body: F,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut Conn<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -137,6 +156,10 @@ impl Db {
                 let mut conflicts = 0;
                 loop {
                     match pooled.transaction(&mut body) {
+                        Ok(value) => {
+                            then(&value);
+                            return Ok(value);
+                        }
                         Err(StoreError::Conflict(reason)) if conflicts < CONFLICT_RETRIES => {
                             tracing::debug!(query = name, reason, "run again after a conflict");
                             metrics::counter!("roost_db_conflicts_total").increment(1);

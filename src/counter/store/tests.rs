@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use diesel::prelude::*;
 
 use super::*;
@@ -18,14 +20,14 @@ fn attempt(
     operations: &[Operation],
     end: impl Fn() -> Result<(), StoreError>,
 ) -> DbDoubt {
-    let attempt = Arc::new(Attempt::default());
+    let attempt = Arc::new(Attempt::new(Box::new(|_| ())));
     let clock = Clock::system();
     let _ = test.db.write_blocking(|conn| {
         attempt.begin()?;
         attempt.ready(transaction::run(conn, operations, Likes::LookedFor, &clock)?)?;
         end()
     });
-    DbDoubt { db: test.db.clone(), attempt }
+    DbDoubt::of(attempt, test.db.clone())
 }
 
 fn prepare(test: &TestDb) {
@@ -91,9 +93,9 @@ async fn comments_are_witnesses_too() {
 async fn what_is_given_up_cannot_commit_any_more() {
     for test in databases() {
         prepare(&test);
-        let attempt = Arc::new(Attempt::default());
+        let attempt = Arc::new(Attempt::new(Box::new(|_| ())));
         attempt.begin().unwrap();
-        let mut doubt = DbDoubt { db: test.db.clone(), attempt: attempt.clone() };
+        let mut doubt = DbDoubt::of(attempt.clone(), test.db.clone());
         assert!(matches!(doubt.settle().await, Ok(Fate::NotCommitted)), "{}", test.name);
         let clock = Clock::system();
         let late = test.db.write_blocking(|conn| {
@@ -104,10 +106,84 @@ async fn what_is_given_up_cannot_commit_any_more() {
     }
 }
 
+/// Counts how often it is told of a commit with one answer.
+fn told() -> (Arc<AtomicUsize>, AfterCommit) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let after: AfterCommit = Box::new(move |done| {
+        assert_eq!(done.answers.len(), 1);
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    (count, after)
+}
+
+#[tokio::test]
+async fn the_thread_that_has_committed_tells_first() {
+    for test in databases() {
+        prepare(&test);
+        let store = DbStore::new(test.db.clone(), Clock::system());
+        let caller = std::thread::current().id();
+        let (threads, heard) = std::sync::mpsc::channel();
+        let after: AfterCommit =
+            Box::new(move |_| threads.send(std::thread::current().id()).unwrap());
+        let hook: TransactionHook = Box::new(|_| Ok(()));
+        let committed = store.commit(Part::all(vec![like(1)]), hook, after).await;
+        assert!(committed.is_ok_and(|done| done.changes.likes.len() == 1), "{}", test.name);
+        assert_ne!(heard.try_recv().unwrap(), caller, "{}", test.name);
+        assert!(heard.try_recv().is_err(), "{}: told once", test.name);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_in_doubt_is_told_once_by_whoever_knows_first() {
+    for test in databases() {
+        prepare(&test);
+        let clock = Clock::system();
+        let write = |attempt: &Attempt| {
+            let done = test.db.write_blocking(|conn| {
+                attempt.ready(transaction::run(conn, &[like(1)], Likes::LookedFor, &clock)?)
+            });
+            done.unwrap();
+        };
+        for (late, given_up) in [(false, false), (true, false), (true, true)] {
+            let (count, after) = told();
+            let attempt = Arc::new(Attempt::new(after));
+            write(&attempt);
+            let mut doubt = DbDoubt::of(attempt.clone(), test.db.clone());
+            if given_up {
+                drop(doubt);
+                attempt.tell();
+                assert_eq!(count.load(Ordering::SeqCst), 0, "{}: others came since", test.name);
+                continue;
+            }
+            if late {
+                attempt.tell();
+            }
+            let fate = doubt.settle().await;
+            assert!(matches!(fate, Ok(Fate::Committed(_))), "{}: late {late}", test.name);
+            attempt.tell();
+            assert_eq!(count.load(Ordering::SeqCst), 1, "{}: late {late}", test.name);
+        }
+    }
+}
+
+/// A transaction that did not happen is told to nobody.
+#[tokio::test]
+async fn nobody_is_told_of_what_was_refused() {
+    for test in databases() {
+        let (count, after) = told();
+        let store = DbStore::new(test.db.clone(), Clock::system());
+        let hook: TransactionHook = Box::new(|_| lost());
+        let result = store.commit(Part::all(vec![like(1)]), hook, after).await;
+        assert!(matches!(result, Err(CommitError::Not(_))), "{}", test.name);
+        assert_eq!(count.load(Ordering::SeqCst), 0, "{}", test.name);
+    }
+}
+
 /// The answers to one batch, through the door that the counter uses.
 async fn commit(store: &DbStore, operations: Vec<Operation>) -> Vec<Result<Answer, Refusal>> {
     let hook: TransactionHook = Box::new(|_| Ok(()));
-    match store.commit(Part::all(operations), hook).await {
+    match store.commit(Part::all(operations), hook, Box::new(|_| ())).await {
         Ok(committed) => committed.answers,
         Err(CommitError::Not(error)) => panic!("{error}"),
         Err(CommitError::Unknown(_)) => panic!("in doubt"),

@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Arbiter;
-use futures_util::future::{BoxFuture, join_all};
-use parking_lot::Mutex;
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::fake::{FakeStore, Fault, POISONED};
+use super::fake::{FakeStore, Fault, Guard, POISONED, Recorder};
 use crate::counter::{
-    CacheGuard, CachePermit, Changes, CountSink, Counter, CounterError, LikeKey, LikeKind, Limits,
-    Neighbours, NoRemote, RemoteSink, TransactionHook,
+    Changes, CountSink, Counter, CounterError, LikeKey, LikeKind, Limits, Neighbours, NoRemote,
 };
 
 const SMALL: Limits = Limits { queue: 10, batch: 4, answer: Duration::from_secs(10) };
@@ -177,6 +175,31 @@ async fn a_panic_in_the_store_does_not_kill_the_counter() {
     assert!(counter.like(by(2)).await.unwrap().created);
 }
 
+/// What was committed stays so; whoever had no answer yet may ask again.
+#[actix::test]
+async fn a_panic_in_a_cache_does_not_kill_the_counter() {
+    struct Panics(AtomicUsize);
+    impl CountSink for Panics {
+        fn apply(&self, _: &Changes) {
+            let calls = self.0.fetch_add(1, Ordering::SeqCst);
+            assert!(calls > 0, "the first call panics, as the test has asked");
+        }
+    }
+    let store = FakeStore::fast();
+    let guard = Guard::default();
+    let neighbours = Neighbours {
+        store: store.clone(),
+        sinks: vec![Arc::new(Panics(AtomicUsize::new(0)))],
+        remote: Arc::new(NoRemote),
+        guard: Arc::new(guard.clone()),
+    };
+    let counter = Counter::start(neighbours, SMALL, Arbiter::current());
+    assert_eq!(counter.like(by(1)).await, Err(CounterError::Unavailable));
+    assert!(!counter.like(by(1)).await.unwrap().created, "it was committed");
+    counter.flush().await;
+    assert_eq!(guard.done.load(Ordering::SeqCst), 2, "and published");
+}
+
 #[actix::test]
 async fn a_flush_waits_for_all_that_waits() {
     let store = FakeStore::with_turns(0);
@@ -213,64 +236,6 @@ async fn nobody_is_asked_for_a_caller_that_has_gone() {
     results(first).await;
     counter.flush().await;
     assert_eq!(store.batches(), [1]);
-}
-
-/// Records what it is told; publishes only in turn.
-#[derive(Default)]
-struct Recorder {
-    applied: Mutex<Vec<Changes>>,
-    published: Arc<Mutex<Vec<Changes>>>,
-    turns: Option<Arc<Semaphore>>,
-}
-
-impl CountSink for Recorder {
-    fn apply(&self, changes: &Changes) {
-        self.applied.lock().push(changes.clone());
-    }
-}
-
-impl RemoteSink for Recorder {
-    fn publish(&self, changes: Changes) -> BoxFuture<'static, ()> {
-        let (published, turns) = (self.published.clone(), self.turns.clone());
-        Box::pin(async move {
-            if let Some(turns) = turns {
-                turns.acquire().await.expect("never closed").forget();
-            }
-            published.lock().push(changes);
-        })
-    }
-}
-
-/// Counts permits.
-#[derive(Default, Clone)]
-struct Guard {
-    held: Arc<AtomicUsize>,
-    done: Arc<AtomicUsize>,
-}
-
-impl CacheGuard for Guard {
-    fn begin(&self) -> BoxFuture<'static, Box<dyn CachePermit>> {
-        self.held.fetch_add(1, Ordering::SeqCst);
-        let permit = self.clone();
-        Box::pin(async move { Box::new(permit) as Box<dyn CachePermit> })
-    }
-}
-
-impl CachePermit for Guard {
-    fn hook(&self) -> TransactionHook {
-        Box::new(|_| Ok(()))
-    }
-
-    fn committed(&self) {}
-
-    fn aborted(self: Box<Self>) {
-        self.held.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn done(self: Box<Self>) {
-        self.held.fetch_sub(1, Ordering::SeqCst);
-        self.done.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 #[actix::test]

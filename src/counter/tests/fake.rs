@@ -1,15 +1,16 @@
-//! A store that delays, fails and panics when told to.
+//! A store that delays, fails and panics when told to, and caches that remember what they hear.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::counter::{
-    Answer, BatchStore, Changes, CommitError, Committed, Doubt, Fate, LikeKey, Liked, Operation,
-    Part, Refusal, TransactionHook,
+    AfterCommit, Answer, BatchStore, CacheGuard, CachePermit, Changes, CommitError, Committed,
+    CountSink, Doubt, Fate, LikeKey, Liked, Operation, Part, Refusal, RemoteSink, TransactionHook,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -69,13 +70,16 @@ impl BatchStore for FakeStore {
         &self,
         part: Part,
         _: TransactionHook,
+        after: AfterCommit,
     ) -> BoxFuture<'static, Result<Committed, CommitError>> {
         let (state, turns) = (self.state.clone(), self.turns.clone());
         Box::pin(async move {
             turns.acquire().await.expect("never closed").forget();
-            let mut state = state.lock();
-            state.batches.push(part.operations().len());
-            let fault = state.faults.pop_front();
+            let fault = {
+                let mut state = state.lock();
+                state.batches.push(part.operations().len());
+                state.faults.pop_front()
+            };
             match fault {
                 Some(Fault::Unavailable) => {
                     return Err(CommitError::Not(StoreError::Unavailable("down".into())));
@@ -86,12 +90,17 @@ impl BatchStore for FakeStore {
                 Some(Fault::Panic) => panic!("the store panics, as the test has asked"),
                 Some(Fault::LostAnswer(_)) | None => {}
             }
-            let done = state.carry_out(part.operations()).map_err(CommitError::Not)?;
+            let carried_out = state.lock().carry_out(part.operations());
+            let mut done = carried_out.map_err(CommitError::Not)?;
             match fault {
                 Some(Fault::LostAnswer(open)) => {
-                    Err(CommitError::Unknown(Box::new(FakeDoubt { open, fate: Some(done) })))
+                    let fate = Some((done, after));
+                    Err(CommitError::Unknown(Box::new(FakeDoubt { open, fate })))
                 }
-                _ => Ok(done),
+                _ => {
+                    after(&mut done);
+                    Ok(done)
+                }
             }
         })
     }
@@ -125,7 +134,7 @@ impl State {
 
 struct FakeDoubt {
     open: usize,
-    fate: Option<Committed>,
+    fate: Option<(Committed, AfterCommit)>,
 }
 
 impl Doubt for FakeDoubt {
@@ -134,8 +143,69 @@ impl Doubt for FakeDoubt {
             self.open -= 1;
             Fate::Open
         } else {
-            self.fate.take().map_or(Fate::NotCommitted, Fate::Committed)
+            self.fate.take().map_or(Fate::NotCommitted, |(mut done, after)| {
+                after(&mut done);
+                Fate::Committed(done)
+            })
         };
         Box::pin(std::future::ready(Ok(fate)))
+    }
+}
+
+/// Records what it is told; publishes only in turn.
+#[derive(Default)]
+pub(super) struct Recorder {
+    pub(super) applied: Mutex<Vec<Changes>>,
+    pub(super) published: Arc<Mutex<Vec<Changes>>>,
+    pub(super) turns: Option<Arc<Semaphore>>,
+}
+
+impl CountSink for Recorder {
+    fn apply(&self, changes: &Changes) {
+        self.applied.lock().push(changes.clone());
+    }
+}
+
+impl RemoteSink for Recorder {
+    fn publish(&self, changes: Changes) -> BoxFuture<'static, ()> {
+        let (published, turns) = (self.published.clone(), self.turns.clone());
+        Box::pin(async move {
+            if let Some(turns) = turns {
+                turns.acquire().await.expect("never closed").forget();
+            }
+            published.lock().push(changes);
+        })
+    }
+}
+
+/// Counts permits.
+#[derive(Default, Clone)]
+pub(super) struct Guard {
+    pub(super) held: Arc<AtomicUsize>,
+    pub(super) done: Arc<AtomicUsize>,
+}
+
+impl CacheGuard for Guard {
+    fn begin(&self) -> BoxFuture<'static, Box<dyn CachePermit>> {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        let permit = self.clone();
+        Box::pin(async move { Box::new(permit) as Box<dyn CachePermit> })
+    }
+}
+
+impl CachePermit for Guard {
+    fn hook(&self) -> TransactionHook {
+        Box::new(|_| Ok(()))
+    }
+
+    fn committed(&self) {}
+
+    fn aborted(self: Box<Self>) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn done(self: Box<Self>) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+        self.done.fetch_add(1, Ordering::SeqCst);
     }
 }

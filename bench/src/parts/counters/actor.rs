@@ -7,8 +7,8 @@ use anyhow::{Context, anyhow, ensure};
 use futures_util::future::{BoxFuture, try_join_all};
 use hdrhistogram::Histogram;
 use roost::counter::{
-    BatchStore, CommitError, Committed, Counter, DbStore, Limits, Neighbours, NoRemote, Part,
-    TransactionHook,
+    AfterCommit, BatchStore, CommitError, Committed, Counter, DbStore, Limits, Neighbours,
+    NoRemote, Part, TransactionHook,
 };
 use roost::store::Db;
 use roost::time::Clock;
@@ -28,11 +28,12 @@ impl BatchStore for Watched {
         &self,
         part: Part,
         hook: TransactionHook,
+        after: AfterCommit,
     ) -> BoxFuture<'static, Result<Committed, CommitError>> {
         if let Ok(mut sizes) = self.sizes.lock() {
             sizes.saturating_record(part.operations().len() as u64);
         }
-        self.store.commit(part, hook)
+        self.store.commit(part, hook, after)
     }
 }
 

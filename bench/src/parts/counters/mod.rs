@@ -198,7 +198,7 @@ fn many(
 
 /// One client alone: nothing to share a transaction with.
 fn lone(bench: &Bench, data: &Data, name: &str, section: &mut Section) -> anyhow::Result<()> {
-    let (rounds, time) = bench.pick((1, 1.0), (4, 2.0));
+    let (rounds, time) = bench.pick((1, 1.0), (10, 1.0));
     let time = Duration::from_secs_f64(time);
     let likes = Likes::of(SPREAD, 1_000_000_000);
     let db = data.open()?;
