@@ -88,12 +88,38 @@ pub(in crate::store) fn sqlite_setup(wait: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Conn;
 
     #[test]
     fn only_the_service_is_kept_from_reading_whole_tables() {
         let plans = "plan_cache_mode = force_generic_plan";
         assert!(postgres_setup(Duration::from_secs(5)).contains(plans));
         assert!(!postgres_setup(Duration::ZERO).contains(plans));
+    }
+
+    /// What `.cargo/config.toml` asks for has reached the library.
+    #[test]
+    fn sqlite_is_built_for_statements_that_are_kept_and_threads_that_share_nothing() {
+        use diesel::RunQueryDsl;
+        use diesel::sql_types::Text;
+
+        #[derive(diesel::QueryableByName)]
+        struct Chosen {
+            #[diesel(sql_type = Text)]
+            compile_options: String,
+        }
+        let test = crate::store::testing::sqlite();
+        let chosen: Vec<Chosen> = test
+            .db
+            .read_blocking(|conn| {
+                let Conn::Sqlite(conn) = conn else { unreachable!("this is SQLite") };
+                Ok(diesel::sql_query("PRAGMA compile_options").load(&mut **conn)?)
+            })
+            .unwrap();
+        let chosen: Vec<&str> = chosen.iter().map(|row| row.compile_options.as_str()).collect();
+        for option in ["ENABLE_QPSG", "THREADSAFE=2"] {
+            assert!(chosen.contains(&option), "no {option} among {chosen:?}");
+        }
     }
 
     #[test]
