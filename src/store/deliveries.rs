@@ -4,7 +4,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt};
 
 use super::prepared::Prepared;
-use super::{Conn, noting, on};
+use super::schema::friendships;
+use super::{Conn, on};
 use crate::time::Timestamp;
 
 #[derive(QueryableByName)]
@@ -37,42 +38,32 @@ pub struct Delivery {
     pub limit: usize,
 }
 
-/// The followers that a step serves; the `?` are those of [`Delivery::binds`].
-macro_rules! to_next_followers {
-    ($insert:literal, $reader:literal) => {
-        concat!(
-            $insert,
-            " INTO newsfeeds (user_id, created_at, tweet_id) SELECT ",
-            $reader,
-            ", CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
-             WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
-             ORDER BY from_user_id LIMIT ?"
-        )
-    };
-}
-
 /// One row with all readers: a row each would take the server and this process longer to pass
 /// on than the array.
-const DELIVER_POSTGRES: &str = concat!(
-    "WITH served AS (",
-    to_next_followers!("INSERT", "from_user_id"),
-    " RETURNING user_id) SELECT coalesce(array_agg(user_id), '{}') AS readers FROM served"
-);
+const DELIVER_POSTGRES: &str = "WITH served AS (\
+         INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+         SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+         WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
+         ORDER BY from_user_id LIMIT ? RETURNING user_id) \
+     SELECT coalesce(array_agg(user_id), '{}') AS readers FROM served";
 
-/// A row that is there already fails the transaction, so SQLite need not keep what the statement
-/// has changed to undo it alone: `OR FAIL`.
-const DELIVER_SQLITE: &str = to_next_followers!("INSERT OR FAIL", "noted(from_user_id)");
+/// The same up to the last reader, who is known by then: SQLite would keep the rows of a
+/// `RETURNING` clause in a table of their own, and hand them out one by one. A row that is there
+/// already fails the transaction, so that what the statement has changed need not be kept to undo
+/// it alone: `OR FAIL`. A function of ours in the statement would bring that back.
+const DELIVER_SQLITE: &str = "INSERT OR FAIL INTO newsfeeds (user_id, created_at, tweet_id) \
+     SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+     WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? AND from_user_id <= ?";
 
 impl Delivery {
     fn binds(&self) -> [i64; 6] {
-        [
-            self.at.micros(),
-            self.tweet_id,
-            self.author_id,
-            self.after,
-            self.followed_before.micros(),
-            self.limit as i64,
-        ]
+        self.binds_up_to(self.limit as i64)
+    }
+
+    /// `end`: how many followers, or the last one.
+    fn binds_up_to(&self, end: i64) -> [i64; 6] {
+        let Delivery { tweet_id, author_id, followed_before, at, after, .. } = *self;
+        [at.micros(), tweet_id, author_id, after, followed_before.micros(), end]
     }
 }
 
@@ -82,19 +73,31 @@ impl Delivery {
 /// # Errors
 /// Those of the statement. The transaction must be given up then, or the savepoint.
 pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
-    let binds = &step.binds();
     match conn {
         Conn::Pg(c) => {
-            let query = Prepared { sql: DELIVER_POSTGRES, binds };
+            let query = Prepared { sql: DELIVER_POSTGRES, binds: &step.binds() };
             query.get_result(&mut **c).map(|Readers { readers }| readers)
         }
         Conn::Sqlite(c) => {
-            let query = Prepared { sql: DELIVER_SQLITE, binds };
-            let (rows, readers) = noting::taken_down(step.limit, || query.execute(&mut **c))?;
+            let readers = next_followers(c, step)?;
+            let Some(last) = readers.last() else { return Ok(readers) };
+            let binds = &step.binds_up_to(*last);
+            let rows = Prepared { sql: DELIVER_SQLITE, binds }.execute(&mut **c)?;
             debug_assert_eq!(rows, readers.len());
             Ok(readers)
         }
     }
+}
+
+fn next_followers(conn: &mut SqliteConnection, step: Delivery) -> QueryResult<Vec<i64>> {
+    friendships::table
+        .filter(friendships::to_user_id.eq(step.author_id))
+        .filter(friendships::from_user_id.gt(step.after))
+        .filter(friendships::created_at.lt(step.followed_before))
+        .order(friendships::from_user_id)
+        .limit(step.limit as i64)
+        .select(friendships::from_user_id)
+        .load(conn)
 }
 
 /// What one step of taking back a deleted tweet needs to know.

@@ -29,7 +29,6 @@ pub mod migrations;
 pub mod newsfeeds;
 pub mod nodes;
 pub mod notifications;
-mod noting;
 pub mod outbox;
 #[cfg(test)]
 mod plans;

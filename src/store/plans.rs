@@ -257,7 +257,7 @@ fn every_step_of_the_writer_is_an_index_range() {
     check(&STEPS, |queries| queries.into_iter().next_back(), true);
 }
 
-/// Sorted, a delivery would write down readers whom its limit leaves out (see [`super::noting`]).
+/// A sort would read all followers of a large author for each step.
 #[test]
 fn a_delivery_takes_the_followers_as_the_index_has_them() {
     let delivery = STEPS.iter().position(|case| case.name == "a delivery").expect("a case");

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::r2d2::{Error as ManagerError, ManageConnection, R2D2Connection};
-use diesel::{PgConnection, QueryResult, SqliteConnection};
 
-use crate::store::{StoreError, noting};
+use crate::store::StoreError;
 
 /// A connection idle for longer is asked whether it is alive before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -33,30 +32,10 @@ impl<C> Managed<C> {
     }
 }
 
-/// What a new connection of an engine is taught besides its settings.
-pub(super) trait Teach {
-    /// # Errors
-    /// Those of the engine.
-    fn teach(&mut self) -> QueryResult<()>;
-}
-
-impl Teach for PgConnection {
-    fn teach(&mut self) -> QueryResult<()> {
-        Ok(())
-    }
-}
-
-impl Teach for SqliteConnection {
-    fn teach(&mut self) -> QueryResult<()> {
-        noting::teach(self)
-    }
-}
-
-impl<C: Connection + SimpleConnection + Teach> Managed<C> {
+impl<C: Connection + SimpleConnection> Managed<C> {
     fn connect(url: &Arc<str>, setup: &Arc<str>) -> Result<Self, ManagerError> {
         let mut conn = C::establish(url).map_err(ManagerError::ConnectionError)?;
         conn.batch_execute(setup).map_err(ManagerError::QueryError)?;
-        conn.teach().map_err(ManagerError::QueryError)?;
         let (url, setup) = (url.clone(), setup.clone());
         Ok(Managed { conn, url, setup, last_used: Instant::now(), failed: false })
     }
@@ -84,7 +63,7 @@ impl<C> Manager<C> {
 
 impl<C> ManageConnection for Manager<C>
 where
-    C: R2D2Connection + Connection + SimpleConnection + Teach + Send + 'static,
+    C: R2D2Connection + Connection + SimpleConnection + Send + 'static,
 {
     type Connection = Managed<C>;
     type Error = ManagerError;
