@@ -1,6 +1,6 @@
 //! What delivers by single statements, past the service.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use diesel::connection::SimpleConnection;
@@ -12,7 +12,7 @@ use crate::data::Data;
 /// A connection of its own to the service's database.
 pub(super) struct Rival {
     connection: Connection,
-    next_moment: i64,
+    next_tweet: i64,
 }
 
 enum Connection {
@@ -31,7 +31,7 @@ impl Rival {
                 Connection::Sqlite(SqliteConnection::establish(path)?)
             }
         };
-        let mut rival = Rival { connection, next_moment: 1 };
+        let mut rival = Rival { connection, next_tweet: 1 };
         match rival.connection {
             Connection::Postgres(_) => rival.run(
                 "CREATE TABLE raw_feeds (LIKE newsfeeds INCLUDING ALL); VACUUM ANALYZE friendships",
@@ -49,14 +49,16 @@ impl Rival {
         Ok(rival)
     }
 
-    /// What a delivery of the author writes, in one statement.
+    /// What a delivery of the author writes, in one statement: numbers as large as the service's,
+    /// since SQLite stores small ones in fewer bytes.
     pub(super) fn deliver(&mut self, author: Author) -> anyhow::Result<Duration> {
-        let moment = self.next_moment;
-        self.next_moment += 1;
+        let tweet = self.next_tweet;
+        self.next_tweet += 1;
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
         let begun = Instant::now();
         self.run(&format!(
             "INSERT INTO raw_feeds (user_id, created_at, tweet_id) \
-             SELECT from_user_id, {moment}, {moment} FROM friendships WHERE to_user_id = {}",
+             SELECT from_user_id, {moment}, {tweet} FROM friendships WHERE to_user_id = {}",
             author.id
         ))?;
         Ok(begun.elapsed())
