@@ -59,6 +59,7 @@ impl Core {
     ) -> Self {
         Core {
             awaited: Awaited::new(&db),
+            throttle: Mutex::new(Throttle::of(db.engine())),
             db,
             clock,
             config,
@@ -68,7 +69,6 @@ impl Core {
             has_company: AtomicBool::new(false),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
-            throttle: Mutex::default(),
             careful: AtomicBool::new(false),
             revived: AtomicBool::new(false),
             discards: Discards::default(),
@@ -164,12 +164,16 @@ impl Core {
         self.outside.settled().await;
     }
 
-    /// Waits until there is room outside for another round. `false`: a write waits, which comes
-    /// first.
+    /// Waits until there is room for another round, outside and in the log of the database.
+    /// `false`: a write waits, which comes first.
     pub(super) async fn has_room(&self) -> bool {
         let rows = self.throttle.lock().rows(self.pace, self.has_company.load(Ordering::Relaxed));
+        let room = async {
+            self.outside.has_room_for(rows).await;
+            self.db.caught_up().await;
+        };
         tokio::select! {
-            () = self.outside.has_room_for(rows) => true,
+            () = room => true,
             () = self.awaited.a_write() => false,
         }
     }
@@ -197,7 +201,8 @@ impl Core {
         let hurried_rows = throttle.hurried_rows(self.pace);
         let rows = throttle.rows(self.pace, self.has_company.load(Ordering::Relaxed));
         // Behind a write a round does not wait for room, but it is a short one then.
-        let rows = rows.min(self.outside.room().max(hurried_rows));
+        let room = if self.db.is_behind() { 0 } else { self.outside.room() };
+        let rows = rows.min(room.max(hurried_rows));
         let job = Job {
             config: self.config,
             pace: self.pace,

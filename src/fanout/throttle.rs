@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use super::rounds::Pace;
+use crate::store::Engine;
 
 /// How long a round should take. A write that comes meanwhile ends it early.
 const AT_LEISURE: Duration = Duration::from_millis(150);
+
+/// The same on SQLite, whose commit writes all pages that the round has changed: half of the time
+/// of a round, and nobody can end that.
+const AT_LEISURE_SQLITE: Duration = Duration::from_millis(60);
 
 /// The same while others wait for the same lock, who cannot end it: other nodes.
 const IN_COMPANY: Duration = Duration::from_millis(40);
@@ -23,18 +28,21 @@ const NEWEST: f64 = 0.3;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttle {
     rows_per_s: f64,
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        Throttle { rows_per_s: FIRST_GUESS }
-    }
+    at_leisure: Duration,
 }
 
 impl Throttle {
+    pub(super) fn of(engine: Engine) -> Throttle {
+        let at_leisure = match engine {
+            Engine::Postgres => AT_LEISURE,
+            Engine::Sqlite => AT_LEISURE_SQLITE,
+        };
+        Throttle { rows_per_s: FIRST_GUESS, at_leisure }
+    }
+
     /// Rows of a round. `company`: others wait for the same lock.
     pub(super) fn rows(&self, pace: Pace, company: bool) -> usize {
-        self.rows_in(pace, if company { IN_COMPANY } else { AT_LEISURE })
+        self.rows_in(pace, if company { IN_COMPANY } else { self.at_leisure })
     }
 
     /// Rows of a round that somebody waits for.
@@ -64,8 +72,12 @@ mod tests {
 
     #[test]
     fn rounds_come_to_take_the_time_they_should() {
-        for rows_per_s in [10_000.0, 80_000.0, 300_000.0] {
-            let mut throttle = Throttle::default();
+        let engines = [(Engine::Postgres, AT_LEISURE), (Engine::Sqlite, AT_LEISURE_SQLITE)];
+        for ((engine, limit), rows_per_s) in engines
+            .into_iter()
+            .flat_map(|it| [10_000.0, 80_000.0, 300_000.0].map(|rate| (it, rate)))
+        {
+            let mut throttle = Throttle::of(engine);
             let pace = Pace::default();
             let time = |rows: usize| Duration::from_secs_f64(rows as f64 / rows_per_s + 0.002);
             for _ in 0..30 {
@@ -73,8 +85,8 @@ mod tests {
                 throttle.learn(rows, rows, time(rows));
             }
             let took = time(throttle.rows(pace, false));
-            assert!(took <= AT_LEISURE * 5 / 4, "{rows_per_s} rows per second: {took:?}");
-            assert!(took >= AT_LEISURE / 2, "{rows_per_s} rows per second: {took:?}");
+            assert!(took <= limit * 5 / 4, "{engine:?}, {rows_per_s} rows per second: {took:?}");
+            assert!(took >= limit / 2, "{engine:?}, {rows_per_s} rows per second: {took:?}");
             assert!(throttle.hurried_rows(pace) < throttle.rows(pace, true));
             assert!(throttle.rows(pace, true) < throttle.rows(pace, false));
         }
@@ -83,7 +95,7 @@ mod tests {
     #[test]
     fn the_limits_hold_and_short_rounds_teach_nothing() {
         let pace = Pace { least_rows: 10, most_rows: 20, ..Pace::default() };
-        let mut throttle = Throttle::default();
+        let mut throttle = Throttle::of(Engine::Postgres);
         assert_eq!(throttle.rows(pace, false), 20);
         throttle.learn(20, 1, Duration::from_secs(1));
         assert_eq!(throttle.rows(pace, false), 20);

@@ -6,6 +6,7 @@
 //!
 //! - [`lane`]: who may run, how long one waits, what happens when the database is silent.
 //! - [`connections`]: what runs on a connection, and when that is made again.
+//! - [`log`]: SQLite's log is copied into the database beside the writes.
 //! - [`manager`]: how connections are made and judged. [`setup`]: what is said to a new one.
 //!
 //! No actix thread ever blocks: a permit is awaited (bounded), then the work runs on tokio's
@@ -13,6 +14,7 @@
 
 mod connections;
 mod lane;
+mod log;
 mod manager;
 pub(super) mod setup;
 
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use super::{Conn, Engine, StoreError};
 use lane::Lane;
+use log::LogCopier;
 
 /// How to reach the database, and the limits.
 #[derive(Debug, Clone)]
@@ -47,6 +50,7 @@ pub struct Db {
     engine: Engine,
     read: Arc<Lane>,
     write: Arc<Lane>,
+    log: Option<Arc<LogCopier>>,
 }
 
 /// A transaction that lost against another one is run again this many times at most.
@@ -78,6 +82,7 @@ impl Db {
             engine,
             read: Arc::new(Lane::open("read", engine, config, config.read_connections)),
             write: Arc::new(Lane::open("write", engine, config, writers)),
+            log: LogCopier::of(engine, config),
         })
     }
 
@@ -95,6 +100,18 @@ impl Db {
     /// one under way.
     pub fn waiting_writes(&self) -> Arc<AtomicUsize> {
         self.write.waiting()
+    }
+
+    /// Whether the log of the database is long and is being copied (SQLite).
+    pub fn is_behind(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_behind())
+    }
+
+    /// Waits while that is so. For writers that nobody waits for.
+    pub async fn caught_up(&self) {
+        if let Some(log) = &self.log {
+            log.caught_up().await;
+        }
     }
 
     /// Runs queries that only read. `name` names the query in logs and metrics.
@@ -151,7 +168,8 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut Conn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write
+        let written = self
+            .write
             .run(name, move |pooled| {
                 let mut conflicts = 0;
                 loop {
@@ -169,7 +187,11 @@ impl Db {
                     }
                 }
             })
-            .await
+            .await;
+        if let (Ok(_), Some(log)) = (&written, &self.log) {
+            log.written();
+        }
+        written
     }
 
     /// The same on the calling thread, for commands outside the service.

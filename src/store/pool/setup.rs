@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::log::COMMIT_COPIES_FROM;
 use crate::store::Engine;
 
 /// The engine that a database URL names.
@@ -72,15 +73,16 @@ pub(in crate::store) const ENGLISH: &str = "DO $$ BEGIN PERFORM set_config('lc_m
 /// FULL: a commit is on the disk before it is acknowledged. `wait` is for the lock of another
 /// process, as for a connection.
 ///
-/// The log is copied into the database when it has 8,000 pages (32 MiB) and not, as SQLite would
-/// by itself, 1,000: pages that one batch of likes after the other changes are then copied once,
-/// which gives a third more likes when they go to many tweets. The size limit is for the
-/// file that is left when a long read has held that up.
+/// A commit copies the log into the database when nothing else has ([`LogCopier`]), as in commands
+/// outside the service. The size limit is for the file that is left when a long read has held that
+/// up.
+///
+/// [`LogCopier`]: super::log::LogCopier
 pub(in crate::store) fn sqlite_setup(wait: Duration) -> String {
     format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; \
-         PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
+         PRAGMA wal_autocheckpoint = {COMMIT_COPIES_FROM}; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
         wait.as_millis()
     )
 }

@@ -249,7 +249,7 @@ fn sqlite(data: &Data) -> anyhow::Result<SqliteConnection> {
     // that poll for it some wait long.
     connection.batch_execute(
         "PRAGMA busy_timeout = 60000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY",
+         PRAGMA wal_autocheckpoint = 32000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY",
     )?;
     Ok(connection)
 }

@@ -40,7 +40,7 @@ impl Rival {
             Connection::Sqlite(_) => rival.run(
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
                  PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; \
-                 PRAGMA wal_autocheckpoint = 8000; \
+                 PRAGMA wal_autocheckpoint = 32000; \
                  PRAGMA temp_store = MEMORY; \
                  CREATE TABLE raw_feeds (user_id BIGINT NOT NULL, created_at BIGINT NOT NULL, \
                      tweet_id BIGINT NOT NULL, PRIMARY KEY (user_id, created_at)) WITHOUT ROWID",
