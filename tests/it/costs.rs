@@ -11,11 +11,12 @@ on_every_setup! {
 }
 
 /// Calls that do not come from requests.
-const BACKGROUND: [&str; 6] = [
+const BACKGROUND: [&str; 7] = [
     "query=\"bus.",
     "query=\"cache.",
     "query=\"writer.backlog",
     "query=\"housekeeping",
+    "query=\"log.copy",
     "query=\"notifications",
     "query=\"sweep_sessions",
 ];
