@@ -59,7 +59,7 @@ impl Core {
     ) -> Self {
         Core {
             awaited: Awaited::new(&db),
-            throttle: Mutex::new(Throttle::of(db.engine())),
+            throttle: Mutex::new(Throttle::new(redis.is_configured())),
             db,
             clock,
             config,
