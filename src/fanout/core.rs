@@ -1,7 +1,7 @@
 //! What the writer does with a group of operations, without the actor around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ pub(super) struct Core {
     pub(super) awaited: Awaited,
     /// Whether other nodes write to the same database, as of the last transaction.
     has_company: AtomicBool,
+    /// Tasks that were added since the last round.
+    added: AtomicUsize,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
     pub(super) open_tasks: AtomicI64,
     rotation: Mutex<Rotation>,
@@ -67,6 +69,7 @@ impl Core {
             redis,
             audience,
             has_company: AtomicBool::new(false),
+            added: AtomicUsize::new(0),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
             careful: AtomicBool::new(false),
@@ -129,6 +132,7 @@ impl Core {
         permit.resolve(&result);
         let (outcomes, effects, mut announcement) = self.settle(result)?;
         self.count(&effects, 0);
+        self.added.fetch_add(effects.tasks_added, Ordering::Relaxed);
         let hold = self.audience.hold_back(&effects);
         self.audience.tell_in_turn(&effects, &mut announcement).await;
         for (place, outcome) in outcomes.into_iter().enumerate() {
@@ -210,6 +214,7 @@ impl Core {
             hurried_rows,
             awaited: self.awaited.clone(),
             in_nobodys_way: self.outside.is_behind(),
+            owed: self.added.swap(0, Ordering::Relaxed),
             now: self.clock.now(),
             careful: self.careful.load(Ordering::Relaxed),
             discards: self.discards.free(),

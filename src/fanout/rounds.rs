@@ -56,6 +56,9 @@ pub(super) struct Job {
     /// them would gain nothing, and leave one task done for each of their writes: ever more tasks
     /// would be open.
     pub(super) in_nobodys_way: bool,
+    /// Tasks that have their turn whoever waits: as many as the groups since the last round have
+    /// added. With fewer, ever more would be open for as long as writes never pause.
+    pub(super) owed: usize,
     /// The process clock.
     pub(super) now: Timestamp,
     /// Whether each step gets a savepoint, so that one that fails is undone alone.
@@ -100,7 +103,7 @@ pub(super) fn round(
     let mut left = if hurry { job.hurried_rows } else { job.rows };
     let mut discards = job.discards;
     for (place, (queue, task)) in picked.iter().enumerate() {
-        let in_the_way = !job.in_nobodys_way && job.awaited.is_so();
+        let in_the_way = place >= job.owed && !job.in_nobodys_way && job.awaited.is_so();
         let is_over = left == 0 || begun.elapsed() > ROUND_LIMIT || in_the_way;
         if place > 0 && is_over {
             break;

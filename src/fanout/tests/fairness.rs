@@ -53,6 +53,25 @@ fn a_stream_of_new_tasks_does_not_starve_an_old_one() {
     });
 }
 
+/// A round ends early for each write that waits. Where they never pause, it must still do as much as
+/// they add, or ever more deliveries are behind.
+#[test]
+fn deliveries_keep_pace_with_posts_that_never_pause() {
+    on_both(async |test| {
+        let desk = Desk::with(test, DEFAULTS, pace(1_000, 10), Clock::system());
+        for author in 2..=11 {
+            desk.follow(1, author).await;
+        }
+        desk.settle().await;
+        desk.core.awaited.set_writes(1);
+        for group in 1..=5 {
+            desk.group((2..=11).map(super::post).collect()).await;
+            desk.round().await;
+            assert_eq!(desk.feed_set(1).len(), 10 * group, "{}", test.name);
+        }
+    });
+}
+
 /// Tasks that only a newer version knows stand in front of all others.
 #[test]
 fn tasks_of_unknown_kinds_take_no_places() {
