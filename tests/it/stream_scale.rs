@@ -9,14 +9,14 @@
 //! The first prints the memory of the server before, with and after the streams, and how long one
 //! tweet takes to reach all of them.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{App, Client, Setup};
+use crate::harness::{App, Client, Setup, raw};
 
 const STREAMS: usize = 10_000;
 const READERS: usize = 4;
@@ -76,7 +76,8 @@ fn read_until(socket: &mut TcpStream, awaited: &str) {
     let mut seen = String::new();
     let mut bytes = [0; 2048];
     while !seen.contains(awaited) {
-        let length = socket.read(&mut bytes).unwrap_or_else(|error| panic!("{error}: {seen}"));
+        let length =
+            raw::read_some(socket, &mut bytes).unwrap_or_else(|error| panic!("{error}: {seen}"));
         assert!(length > 0, "closed after {seen}");
         seen.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
     }

@@ -1,11 +1,11 @@
 //! Connections that are fed a few bytes at a time until the server ends them.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::raw::parse;
+use super::raw::{parse, read_some};
 use super::reply::Reply;
 
 /// A connection that is kept busy with next to nothing.
@@ -49,7 +49,7 @@ impl Dribble {
     fn turn(&mut self, piece: &[u8]) {
         let mut bytes = [0; 4096];
         let heard = loop {
-            match self.stream.read(&mut bytes) {
+            match read_some(&mut self.stream, &mut bytes) {
                 Ok(0) => break Err(ErrorKind::UnexpectedEof),
                 Ok(read) => self.said.extend_from_slice(&bytes[..read]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),

@@ -1,6 +1,6 @@
 //! Hand-made bytes over TCP, for requests that no decent client would send.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -127,4 +127,15 @@ fn join_chunks(mut rest: &[u8]) -> Vec<u8> {
         rest = &rest[end + 2 + size + 2..];
     }
     body
+}
+
+/// What comes next on a socket, as [`Read::read`] has it, which leaves it to its caller to go on
+/// after a signal: a machine that is stopped for a moment sends some.
+pub fn read_some(stream: &mut TcpStream, bytes: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
