@@ -3,19 +3,18 @@
 //! What is committed stands in the log first and has to be copied into the database at some time,
 //! before the log can begin anew. Left to itself SQLite does that at the end of the commit that
 //! makes the log long enough: a delivery then holds up everybody behind it for a tenth of a second.
-//! Here a connection of its own copies while the next transactions are under way. It begins anew
-//! only once all of it is copied, so when it gets long whoever can wait does so: deliveries, but no
+//! Here a connection of its own copies while the next transactions are under way. The log begins
+//! anew only once all of it is copied, so when it gets long whoever can wait does so: deliveries, but no
 //! request ([`LogCopier::caught_up`]). If nothing else has helped, a commit copies what is left
 //! ([`COMMIT_COPIES_FROM`], see [`sqlite_setup`](super::setup::sqlite_setup)).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, watch};
 
 use super::DbConfig;
 use super::lane::Lane;
@@ -56,9 +55,7 @@ pub(super) struct LogCopier {
 struct State {
     tried: Mutex<Tried>,
     /// The log is long and is being copied.
-    is_behind: AtomicBool,
-    /// It is not any more.
-    caught_up: Notify,
+    is_behind: watch::Sender<bool>,
 }
 
 /// How long the log was at the last try.
@@ -117,10 +114,9 @@ impl LogCopier {
             }
             *next_look = Some(now + LOOK_EVERY);
         }
-        let (lane, state) = (self.lane.clone(), self.state.clone());
+        let (lane, look) = (self.lane.clone(), Look(self.state.clone()));
         tokio::spawn(async move {
             let _turn = turn;
-            let look = Look(state.clone());
             let copied = lane.run("log.copy", move |pooled| pooled.with(&mut |conn| look.at(conn)));
             if let Err(error) = copied.await {
                 tracing::warn!(%error, "the log of the database could not be copied");
@@ -130,19 +126,13 @@ impl LogCopier {
 
     /// Whether the log is long and is being copied: what is written now makes it longer still.
     pub(super) fn is_behind(&self) -> bool {
-        self.state.is_behind.load(Ordering::Acquire)
+        *self.state.is_behind.borrow()
     }
 
     /// Returns when it is not. That takes ten times as long as copying the log, at most.
     pub(super) async fn caught_up(&self) {
-        loop {
-            // First: what happens meanwhile is not missed.
-            let caught_up = self.state.caught_up.notified();
-            if !self.is_behind() {
-                return;
-            }
-            caught_up.await;
-        }
+        // Its sender lives as long as this.
+        let _ = self.state.is_behind.subscribe().wait_for(|is_behind| !is_behind).await;
     }
 
     /// Waits for the end of a look that is under way.
@@ -157,16 +147,16 @@ struct Look(Arc<State>);
 
 impl Look {
     fn at(&self, conn: &mut Conn<'_>) -> Result<(), StoreError> {
-        let Some(mut length) = length(conn)? else { return Ok(()) };
+        let Some(mut length) = measure(conn)? else { return Ok(()) };
         if !self.0.tried.lock().is_worth_while(&length) {
             return Ok(());
         }
         for _ in 0..MOST_PASSES {
-            self.0.is_behind.store(length.log >= LONG_FROM, Ordering::Release);
+            self.0.is_behind.send_replace(length.log >= LONG_FROM);
             // Waits for nobody, and nobody waits for it: neither readers nor the writer. What it
             // returns is the length that the log had when it began.
             checkpoint(conn, "PASSIVE")?;
-            let Some(now) = self::length(conn)? else { break };
+            let Some(now) = measure(conn)? else { break };
             let is_done = now.checkpointed >= now.log;
             let is_stuck = now.checkpointed <= length.checkpointed;
             if is_done || is_stuck || now.log < LONG_FROM {
@@ -180,12 +170,11 @@ impl Look {
 
 impl Drop for Look {
     fn drop(&mut self) {
-        self.0.is_behind.store(false, Ordering::Release);
-        self.0.caught_up.notify_waiters();
+        self.0.is_behind.send_replace(false);
     }
 }
 
-fn length(conn: &mut Conn<'_>) -> QueryResult<Option<Length>> {
+fn measure(conn: &mut Conn<'_>) -> QueryResult<Option<Length>> {
     checkpoint(conn, "NOOP")
 }
 
@@ -219,7 +208,7 @@ mod tests {
     }
 
     fn seen(conn: &mut Conn<'_>) -> Result<Length, StoreError> {
-        Ok(length(conn)?.expect("this is SQLite"))
+        Ok(measure(conn)?.expect("this is SQLite"))
     }
 
     fn run(conn: &mut Conn<'_>, statement: &str) -> Result<(), StoreError> {
@@ -282,7 +271,7 @@ mod tests {
         let test = filler();
         let copier = test.db.log.clone().expect("SQLite has a log");
         let look = Look(copier.state.clone());
-        copier.state.is_behind.store(true, Ordering::Release);
+        copier.state.is_behind.send_replace(true);
         let mut waiting = std::pin::pin!(test.db.caught_up());
         assert!((&mut waiting).now_or_never().is_none());
         drop(look);

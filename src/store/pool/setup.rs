@@ -82,7 +82,8 @@ pub(in crate::store) fn sqlite_setup(wait: Duration) -> String {
     format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; \
-         PRAGMA wal_autocheckpoint = {COMMIT_COPIES_FROM}; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
+         PRAGMA wal_autocheckpoint = {COMMIT_COPIES_FROM}; PRAGMA cache_size = -16384; \
+         PRAGMA temp_store = MEMORY;",
         wait.as_millis()
     )
 }
