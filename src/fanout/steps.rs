@@ -115,7 +115,7 @@ fn deliver(
                 limit,
             },
         )?;
-        after = served.iter().copied().max().unwrap_or(after);
+        after = served.last().copied().unwrap_or(after);
         let is_last = served.len() < limit;
         readers.extend_from_slice(&served);
         if is_last {

@@ -38,17 +38,20 @@ pub struct Delivery {
     pub limit: usize,
 }
 
-/// One row with all readers: a row each would take the server and this process longer to pass
-/// on than the array.
-const DELIVER_POSTGRES: &str = "WITH served AS (\
-         INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
-         SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
+/// The readers are gathered before they are written, and come back as one row. Rows of a
+/// `RETURNING` clause are kept in a table of their own and gathered afterwards, which takes the
+/// server a tenth of the statement; a row for each reader takes this process longer to read.
+const DELIVER_POSTGRES: &str = "WITH next AS MATERIALIZED (SELECT ARRAY(\
+         SELECT from_user_id FROM friendships \
          WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? \
-         ORDER BY from_user_id LIMIT ? RETURNING user_id) \
-     SELECT coalesce(array_agg(user_id), '{}') AS readers FROM served";
+         ORDER BY from_user_id LIMIT ?) AS readers), \
+     served AS (\
+         INSERT INTO newsfeeds (user_id, created_at, tweet_id) \
+         SELECT unnest(readers), CAST(? AS BIGINT), CAST(? AS BIGINT) FROM next) \
+     SELECT readers FROM next";
 
-/// The same up to the last reader, who is known by then: SQLite would keep the rows of a
-/// `RETURNING` clause in a table of their own, and hand them out one by one. A row that is there
+/// SQLite has no arrays: the readers are read first, and these are the same ones, up to the last
+/// of them. A row that is there
 /// already fails the transaction, so that what the statement has changed need not be kept to undo
 /// it alone: `OR FAIL`. A function of ours in the statement would bring that back.
 const DELIVER_SQLITE: &str = "INSERT OR FAIL INTO newsfeeds (user_id, created_at, tweet_id) \
@@ -56,32 +59,32 @@ const DELIVER_SQLITE: &str = "INSERT OR FAIL INTO newsfeeds (user_id, created_at
      WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? AND from_user_id <= ?";
 
 impl Delivery {
-    fn binds(&self) -> [i64; 6] {
-        self.binds_up_to(self.limit as i64)
+    fn followers(&self) -> [i64; 3] {
+        [self.author_id, self.after, self.followed_before.micros()]
     }
 
-    /// `end`: how many followers, or the last one.
-    fn binds_up_to(&self, end: i64) -> [i64; 6] {
-        let Delivery { tweet_id, author_id, followed_before, at, after, .. } = *self;
-        [at.micros(), tweet_id, author_id, after, followed_before.micros(), end]
+    fn entry(&self) -> [i64; 2] {
+        [self.at.micros(), self.tweet_id]
     }
 }
 
 /// Delivers a tweet to the next followers, without the rows leaving the server, and returns
-/// who received it, in no order that is promised; fewer than `limit` only at the end.
+/// who received it, by their ids; fewer than `limit` only at the end.
 ///
 /// # Errors
 /// Those of the statement. The transaction must be given up then, or the savepoint.
 pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
+    let ([author, after, before], [at, tweet]) = (step.followers(), step.entry());
     match conn {
         Conn::Pg(c) => {
-            let query = Prepared { sql: DELIVER_POSTGRES, binds: &step.binds() };
+            let binds = &[author, after, before, step.limit as i64, at, tweet];
+            let query = Prepared { sql: DELIVER_POSTGRES, binds };
             query.get_result(&mut **c).map(|Readers { readers }| readers)
         }
         Conn::Sqlite(c) => {
             let readers = next_followers(c, step)?;
             let Some(last) = readers.last() else { return Ok(readers) };
-            let binds = &step.binds_up_to(*last);
+            let binds = &[at, tweet, author, after, before, *last];
             let rows = Prepared { sql: DELIVER_SQLITE, binds }.execute(&mut **c)?;
             debug_assert_eq!(rows, readers.len());
             Ok(readers)

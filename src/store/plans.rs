@@ -179,7 +179,7 @@ const STEPS: [Case; 5] = [
             deliveries::deliver(c, step).map(drop)
         },
         sqlite: "friendships_fanout (to_user_id=? AND from_user_id>?)",
-        postgres: "(to_user_id = $3) AND (from_user_id > $4)",
+        postgres: "(to_user_id = $1) AND (from_user_id > $2)",
     },
     Case {
         name: "a back-fill",
