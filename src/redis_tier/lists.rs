@@ -1,4 +1,4 @@
-//! Lists of timeline entries.
+//! Lists of timeline entries, read, filled and deleted.
 
 use redis::{Pipeline, Value};
 
@@ -11,13 +11,6 @@ use crate::timeline::Entry;
 
 /// How long a loader may take between its lease and its fill.
 const LEASE_MS: u64 = 60_000;
-
-/// Lists of one script: long enough to amortise a call, short enough (well under a
-/// millisecond) not to hold up others.
-const LISTS_PER_SCRIPT: usize = 256;
-
-/// Scripts in one pipeline, which has one deadline.
-const SCRIPTS_PER_CALL: usize = 4;
 
 /// Commands in one pipeline of removals.
 pub(super) const KEYS_PER_CALL: usize = 512;
@@ -169,37 +162,6 @@ impl RedisTier {
         }
     }
 
-    /// Adds committed entries to the lists that exist, keeping at most `limit` in each; several
-    /// entries of one list in ascending order. A list that cannot take its entry (another
-    /// epoch, a newer head, no time to live) is deleted. A failure is a loss.
-    pub async fn push(&self, pushes: &[(ListKey, Entry)], epoch: i64, limit: usize) {
-        self.shared.learn_epoch(epoch);
-        for call in pushes.chunks(LISTS_PER_SCRIPT * SCRIPTS_PER_CALL) {
-            let mut pipe = Pipeline::with_capacity(SCRIPTS_PER_CALL);
-            for lists in by_slot(call) {
-                let mut cmd = self.shared.scripts.call(Which::Push, lists.len() * 2);
-                let mut name = String::new();
-                for write in [ListKey::write_name, ListKey::write_lease] {
-                    for (key, _) in lists {
-                        write(*key, &mut name);
-                        cmd.arg(&name);
-                    }
-                }
-                cmd.arg(limit).arg(epoch);
-                // A delivery says once what it delivers, and to how many lists.
-                for same in lists.chunk_by(|(_, one), (_, next)| one == next) {
-                    let (_, Entry { created_at, tweet_id }) = same[0];
-                    cmd.arg(created_at.micros()).arg(tweet_id).arg(same.len());
-                }
-                pipe.add_command(cmd);
-            }
-            if self.shared.mutate("push", &pipe).await.is_err() {
-                // The loss makes every list void: the rest need not be tried.
-                return;
-            }
-        }
-    }
-
     /// Deletes lists after the commit of a removal or a back-fill, and voids the leases of
     /// their loaders. A failure is a loss.
     pub async fn remove(&self, keys: &[ListKey]) {
@@ -218,11 +180,6 @@ impl RedisTier {
     pub async fn drop_list(&self, key: ListKey) {
         self.remove(&[key]).await;
     }
-}
-
-/// The lists of each script. The one place that will group them by cluster slot.
-fn by_slot(pushes: &[(ListKey, Entry)]) -> impl Iterator<Item = &[(ListKey, Entry)]> {
-    pushes.chunks(LISTS_PER_SCRIPT)
 }
 
 /// Judges the answers to LRANGE and PTTL.

@@ -38,6 +38,7 @@ mod held;
 mod keys;
 mod lag;
 mod lists;
+mod pushes;
 mod scan;
 mod scripts;
 mod settings;

@@ -13,6 +13,7 @@ local limit, epoch = tonumber(ARGV[1]), ARGV[2]
 local pushed, dropped = 0, 0
 
 local function push(list, at, tweet)
+  -- No list: nothing to do, the next reader loads. Never a list of one entry.
   local head = redis.pcall('LINDEX', list, 0)
   if not head then return end
   local head_epoch, head_at, head_tweet
@@ -34,18 +35,11 @@ end
 -- A loader that read the database before this commit must not write any more.
 local count = #KEYS / 2
 redis.call('DEL', unpack(KEYS, count + 1))
--- No list: nothing to do, the next reader loads. Never a list of one entry. Most lists of a
--- large delivery are not there, which one look at several of them tells.
-local AT_ONCE = 16
-local first = 1
+local list = 1
 for i = 3, #ARGV, 3 do
-  local at, tweet, past = ARGV[i], ARGV[i + 1], first + tonumber(ARGV[i + 2])
-  while first < past do
-    local last = math.min(first + AT_ONCE, past) - 1
-    if redis.call('EXISTS', unpack(KEYS, first, last)) > 0 then
-      for list = first, last do push(KEYS[list], at, tweet) end
-    end
-    first = last + 1
+  for _ = 1, tonumber(ARGV[i + 2]) do
+    push(KEYS[list], ARGV[i], ARGV[i + 1])
+    list = list + 1
   end
 end
 return {pushed, dropped}

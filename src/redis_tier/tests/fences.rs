@@ -18,6 +18,26 @@ async fn a_push_between_select_and_fill_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn a_large_push_voids_the_leases_of_lists_that_do_not_exist_either() {
+    let room = Room::open().await;
+    let users = [1, 16, 17, 1_024, 1_025, 2_500];
+    room.fill(feed(18), &[10], true).await;
+    let mut leases = Vec::new();
+    for user in users {
+        leases.push((user, room.tier.generation(feed(user)).await.expect("a lease")));
+    }
+    let pushes: Vec<_> = (1..=2_500).map(|user| (feed(user), entry(30))).collect();
+    room.tier.push(&pushes, room.epoch(), LIMIT).await;
+    for (user, lease) in leases {
+        let read_before = entries(&[20, 10]);
+        let outcome = room.tier.fill(feed(user), lease, room.epoch(), &read_before, true).await;
+        assert_eq!(outcome, FillOutcome::Fenced, "user {user}");
+        assert_eq!(room.read(feed(user)).await, None, "user {user}");
+    }
+    assert_eq!(room.read(feed(18)).await, Some((vec![30, 10], true)));
+}
+
+#[tokio::test]
 async fn a_push_to_a_list_that_another_loader_has_filled_is_not_overwritten() {
     let room = Room::open().await;
     let first = room.tier.generation(feed(1)).await.unwrap();
