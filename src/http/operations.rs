@@ -48,15 +48,20 @@ async fn metrics(
     handle: web::Data<PrometheusHandle>,
     db: web::Data<Db>,
     admission: web::Data<Arc<Admission>>,
-) -> HttpResponse {
+) -> Result<HttpResponse, ApiError> {
     metrics::gauge!("roost_http_in_flight").set(admission.in_flight() as f64);
     let (reading, writing) = db.in_use();
     metrics::gauge!("roost_db_connections_in_use", "lane" => "read").set(reading as f64);
     metrics::gauge!("roost_db_connections_in_use", "lane" => "write").set(writing as f64);
-    HttpResponse::Ok()
+    // It takes a millisecond or more: a page that waits for it would take ten times as long.
+    let text = web::block(move || handle.render()).await.map_err(|error| {
+        tracing::error!(%error, "the metrics were not written");
+        ApiError::Internal
+    })?;
+    Ok(HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(handle.render())
+        .body(text))
 }
 
 fn plain(text: String) -> HttpResponse {
