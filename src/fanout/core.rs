@@ -30,8 +30,6 @@ pub(super) struct Core {
     pub(super) audience: Arc<dyn Audience>,
     /// Who waits for the end of the transaction under way.
     pub(super) awaited: Awaited,
-    /// Whether other nodes write to the same database, as of the last transaction.
-    has_company: AtomicBool,
     /// Tasks that were added since the last round.
     added: AtomicUsize,
     /// Open tasks, for the gauge: exact once the backlog has been seen empty.
@@ -68,7 +66,6 @@ impl Core {
             pace: Pace::default(),
             redis,
             audience,
-            has_company: AtomicBool::new(false),
             added: AtomicUsize::new(0),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
@@ -153,7 +150,6 @@ impl Core {
         permit: WritePermit,
         hold: Option<Hold>,
     ) {
-        self.has_company.store(number.is_some(), Ordering::Relaxed);
         let (audience, timelines) = (self.audience.clone(), effects.timelines());
         let work = async move {
             audience.tell_outside(&effects, number).await;
@@ -171,7 +167,7 @@ impl Core {
     /// Waits until there is room for another round, outside and in the log of the database.
     /// `false`: a write waits, which comes first.
     pub(super) async fn has_room(&self) -> bool {
-        let rows = self.throttle.lock().rows(self.pace, self.has_company.load(Ordering::Relaxed));
+        let rows = self.throttle.lock().rows(self.pace);
         let room = async {
             self.outside.has_room_for(rows).await;
             self.db.caught_up().await;
@@ -203,7 +199,7 @@ impl Core {
         let rotation = *self.rotation.lock();
         let throttle = *self.throttle.lock();
         let hurried_rows = throttle.hurried_rows(self.pace);
-        let rows = throttle.rows(self.pace, self.has_company.load(Ordering::Relaxed));
+        let rows = throttle.rows(self.pace);
         // Behind a write a round does not wait for room, but it is a short one then.
         let room = if self.db.is_behind() { 0 } else { self.outside.room() };
         let rows = rows.min(room.max(hurried_rows));

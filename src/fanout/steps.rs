@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use crate::timeline::{Amendment, Entry};
 
 /// Rows of one statement of a delivery. Between two of them a step can be ended.
-const STATEMENT_ROWS: usize = 2_000;
+const STATEMENT_ROWS: usize = 4_000;
 
 /// Limits of one step.
 #[derive(Debug, Clone, Copy)]

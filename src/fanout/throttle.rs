@@ -5,15 +5,13 @@ use std::time::Duration;
 use super::rounds::Pace;
 
 /// How long a round should take. A write that comes meanwhile ends it early, but for its commit:
-/// on SQLite that writes all pages that the round has changed, which is half of the time.
-const AT_LEISURE: Duration = Duration::from_millis(60);
+/// on SQLite that writes all pages that the round has changed, which is half of the time. Other
+/// nodes, who wait for the same lock, cannot end it.
+const AT_LEISURE: Duration = Duration::from_millis(40);
 
 /// The same when Redis follows. It does so while the next round is under way, so the shorter the
 /// rounds, the less is left to be told at the end.
 const AHEAD_OF_REDIS: Duration = Duration::from_millis(30);
-
-/// The same while others wait for the same lock, who cannot end it: other nodes.
-const IN_COMPANY: Duration = Duration::from_millis(40);
 
 /// The same when a tweet waits in it for its first followers, and larger deliveries too.
 const IN_A_HURRY: Duration = Duration::from_millis(12);
@@ -37,9 +35,9 @@ impl Throttle {
         Throttle { rows_per_s: FIRST_GUESS, at_leisure }
     }
 
-    /// Rows of a round. `company`: others wait for the same lock.
-    pub(super) fn rows(&self, pace: Pace, company: bool) -> usize {
-        self.rows_in(pace, if company { IN_COMPANY.min(self.at_leisure) } else { self.at_leisure })
+    /// Rows of a round.
+    pub(super) fn rows(&self, pace: Pace) -> usize {
+        self.rows_in(pace, self.at_leisure)
     }
 
     /// Rows of a round that somebody waits for.
@@ -75,16 +73,13 @@ mod tests {
                 let pace = Pace::default();
                 let time = |rows: usize| Duration::from_secs_f64(rows as f64 / rows_per_s + 0.002);
                 for _ in 0..30 {
-                    let rows = throttle.rows(pace, false);
+                    let rows = throttle.rows(pace);
                     throttle.learn(rows, rows, time(rows));
                 }
-                let took = time(throttle.rows(pace, false));
+                let took = time(throttle.rows(pace));
                 assert!(took <= limit * 5 / 4, "{redis}, {rows_per_s} rows per second: {took:?}");
                 assert!(took >= limit / 2, "{redis}, {rows_per_s} rows per second: {took:?}");
-                assert!(throttle.hurried_rows(pace) < throttle.rows(pace, true));
-                let (company, alone) = (throttle.rows(pace, true), throttle.rows(pace, false));
-                // Ahead of Redis a round is short enough for company, too.
-                assert!(if redis { company == alone } else { company < alone });
+                assert!(throttle.hurried_rows(pace) < throttle.rows(pace));
             }
         }
     }
@@ -93,12 +88,12 @@ mod tests {
     fn the_limits_hold_and_short_rounds_teach_nothing() {
         let pace = Pace { least_rows: 10, most_rows: 20, ..Pace::default() };
         let mut throttle = Throttle::new(false);
-        assert_eq!(throttle.rows(pace, false), 20);
+        assert_eq!(throttle.rows(pace), 20);
         throttle.learn(20, 1, Duration::from_secs(1));
-        assert_eq!(throttle.rows(pace, false), 20);
+        assert_eq!(throttle.rows(pace), 20);
         for _ in 0..50 {
             throttle.learn(20, 20, Duration::from_secs(10));
         }
-        assert_eq!(throttle.rows(pace, false), 10);
+        assert_eq!(throttle.rows(pace), 10);
     }
 }
