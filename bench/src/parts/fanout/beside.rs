@@ -21,7 +21,7 @@ const RATE: f64 = 100.0;
 
 /// Between two looks at whether another tweet is needed, each of which costs the service about
 /// as much as ten pages.
-const WATCH_EVERY: Duration = Duration::from_millis(25);
+const WATCH_EVERY: Duration = Duration::from_millis(75);
 
 /// Between two posts of the small author.
 const POST_EVERY: Duration = Duration::from_millis(50);

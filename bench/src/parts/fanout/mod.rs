@@ -6,6 +6,7 @@
 
 mod beside;
 mod caller;
+mod list;
 mod rival;
 mod size;
 mod stage;
@@ -57,7 +58,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Section> {
     section.plots.push(plot);
     section.remark(
         "Rows per second are counted from the 201 of the post until the last follower sees it, with \
-         a Redis until that has been told of all; the rival from its start to its commit.",
+         a Redis until the last follower's list has it; the rival from its start to its commit.",
     );
     section.remark(format!("{MILLION}=1 adds an author with 1,000,000 followers."));
     Ok(section)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::caller::Caller;
+use super::list::List;
 use super::rival::Rival;
 use crate::Bench;
 use crate::data::{Data, Setup};
@@ -60,6 +61,8 @@ pub(super) struct Stage {
     process: Process,
     watch: Caller,
     rival: Rival,
+    /// Of the last reader.
+    list: Option<List>,
 }
 
 impl Stage {
@@ -79,9 +82,45 @@ impl Stage {
             data.execute(&followers(*author))?;
         }
         let rival = Rival::new(&data)?;
+        let stage = Stage::start(bench, authors, data, rival)?;
+        match stage.data.redis.clone() {
+            Some(url) => stage.with_last_list(bench, &url),
+            None => Ok(stage),
+        }
+    }
+
+    fn start(
+        bench: &Bench,
+        authors: Vec<Author>,
+        data: Data,
+        rival: Rival,
+    ) -> anyhow::Result<Stage> {
         let process = Process::roost(bench, &data, &[])?;
         let watch = Caller::new(process.address, String::new())?;
-        Ok(Stage { authors, data, process, watch, rival })
+        Ok(Stage { authors, data, process, watch, rival, list: None })
+    }
+
+    /// Brings the last reader's list into Redis: it has an entry then, and a service that has just
+    /// started loads it.
+    fn with_last_list(mut self, bench: &Bench, url: &str) -> anyhow::Result<Stage> {
+        let cookie = self.cookie(Author::THOUSAND.id)?;
+        let (tweet, _) = Caller::new(self.address(), cookie)?.post()?;
+        self.last_reader()?.wait_for(tweet)?;
+        self.wait_until_idle()?;
+        let Stage { authors, data, process, rival, .. } = self;
+        process.stop()?;
+        let mut stage = Stage::start(bench, authors, data, rival)?;
+        // Before that nothing is put into it.
+        stage.wait_for_gauge("roost_redis_up", 1.0)?;
+        stage.last_reader()?.feed()?;
+        let mut list = List::of(LAST_READER, url)?;
+        list.wait_for(tweet)?;
+        stage.list = Some(list);
+        Ok(stage)
+    }
+
+    fn last_reader(&self) -> anyhow::Result<Caller> {
+        Caller::new(self.address(), self.cookie(LAST_READER)?)
     }
 
     pub(super) fn setup(&self) -> Setup {
@@ -112,11 +151,11 @@ impl Stage {
     }
 
     /// Posts, and tells how long it took from the 201 until the last of the followers saw it.
-    /// Deliveries go by id, so that everybody else has it then; with a Redis, until that has been
-    /// told, too.
+    /// Deliveries go by id, so that everybody else has it then; with a Redis, until his list has
+    /// it, too, which comes last in the same way.
     pub(super) fn deliver(&mut self, author: Author) -> anyhow::Result<Duration> {
         let mut caller = Caller::new(self.address(), self.cookie(author.id)?)?;
-        let mut last = Caller::new(self.address(), self.cookie(LAST_READER)?)?;
+        let mut last = self.last_reader()?;
         // The sessions are known then, and the feed is warm.
         caller.feed()?;
         last.feed()?;
@@ -125,10 +164,8 @@ impl Stage {
         let all = delivered + author.followers as f64;
         let (tweet, answered) = caller.post()?;
         let mut seen = last.wait_for(tweet)?;
-        if self.setup() == Setup::PostgresRedis {
-            // Open from before the answer until everybody has been told.
-            self.wait_until_idle()?;
-            seen = Instant::now();
+        if let Some(list) = &mut self.list {
+            seen = list.wait_for(tweet)?;
         }
         self.wait_until_idle()?;
         let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
@@ -138,9 +175,13 @@ impl Stage {
 
     /// Waits until no task is open.
     pub(super) fn wait_until_idle(&mut self) -> anyhow::Result<()> {
+        self.wait_for_gauge("roost_fanout_tasks_open", 0.0)
+    }
+
+    fn wait_for_gauge(&mut self, name: &str, value: f64) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while self.watch.gauge("roost_fanout_tasks_open")? != Some(0.0) {
-            ensure!(begun.elapsed() < LIMIT, "not delivered within {LIMIT:?}");
+        while self.watch.gauge(name)? != Some(value) {
+            ensure!(begun.elapsed() < LIMIT, "{name} is not {value} within {LIMIT:?}");
             pause(begun, LOOK_EVERY);
         }
         Ok(())
