@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use tokio::runtime::Runtime;
 
-use super::stage::{LIMIT, pause};
+use super::wait;
 use crate::load::{Connection, Request};
 
 /// Least time between two reads of a feed that are to see a tweet.
@@ -70,14 +70,8 @@ impl Caller {
 
     /// Reads until the tweet is the newest one of the feed, and tells when that was.
     pub(super) fn wait_for(&mut self, tweet: i64) -> anyhow::Result<Instant> {
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT {
-            if self.feed()? == Some(tweet) {
-                return Ok(Instant::now());
-            }
-            pause(begun, READ_EVERY);
-        }
-        bail!("tweet {tweet} is not visible within {LIMIT:?}")
+        let what = format_args!("tweet {tweet} is visible");
+        wait::until(what, READ_EVERY, || Ok(self.feed()? == Some(tweet)))
     }
 
     /// Tasks that are open.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use super::stage::{LIMIT, pause};
+use super::wait;
 
 /// Least time between two looks.
 const LOOK_EVERY: Duration = Duration::from_micros(250);
@@ -23,14 +23,8 @@ impl List {
 
     /// Waits until the tweet is the newest one of the list, and tells when that was.
     pub(super) fn wait_for(&mut self, tweet: i64) -> anyhow::Result<Instant> {
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT {
-            if self.newest()? == Some(tweet) {
-                return Ok(Instant::now());
-            }
-            pause(begun, LOOK_EVERY);
-        }
-        bail!("tweet {tweet} is not the first of {} within {LIMIT:?}", self.key)
+        let what = format!("tweet {tweet} is the first of {}", self.key);
+        wait::until(what, LOOK_EVERY, || Ok(self.newest()? == Some(tweet)))
     }
 
     /// The newest tweet of the list, if there is a list. An element is the epoch, the moment and

@@ -10,6 +10,7 @@ mod list;
 mod rival;
 mod size;
 mod stage;
+mod wait;
 
 use anyhow::ensure;
 

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::caller::Caller;
 use super::list::List;
 use super::rival::Rival;
+use super::wait;
 use crate::Bench;
 use crate::data::{Data, Setup};
 use crate::process::Process;
@@ -26,18 +27,11 @@ pub(super) const SMALL_READER: i64 = 5_000_001;
 /// Readers who are asked for pages.
 pub(super) const READERS: std::ops::RangeInclusive<i64> = 101..=150;
 
-/// A delivery that takes longer has failed.
-pub(super) const LIMIT: Duration = Duration::from_secs(120);
-
 /// Entries delivered so far.
 const DELIVERIES: &str = "roost_fanout_deliveries_total";
 
 /// Least time between two looks at the metrics.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-
-/// What a look may add to a time that is measured. One takes the service a good part of a
-/// millisecond, so a look every millisecond would slow down what it looks at.
-const RESOLUTION: u32 = 50;
 
 /// Who posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,12 +173,8 @@ impl Stage {
     }
 
     fn wait_for_gauge(&mut self, name: &str, value: f64) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while self.watch.gauge(name)? != Some(value) {
-            ensure!(begun.elapsed() < LIMIT, "{name} is not {value} within {LIMIT:?}");
-            pause(begun, LOOK_EVERY);
-        }
-        Ok(())
+        let is_so = || Ok(self.watch.gauge(name)? == Some(value));
+        wait::until(format_args!("{name} is {value}"), LOOK_EVERY, is_so).map(drop)
     }
 
     /// The same rows in one statement.
@@ -212,11 +202,6 @@ impl Stage {
             result
         })
     }
-}
-
-/// Waits before the next look at something that began at `since`, for `least` at least.
-pub(super) fn pause(since: Instant, least: Duration) {
-    std::thread::sleep(least.max(since.elapsed() / RESOLUTION));
 }
 
 /// Authors and readers; the other followers are rows of `friendships` only.
