@@ -6,7 +6,7 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::keys::ListKey;
 use super::scripts::Which;
@@ -42,21 +42,25 @@ impl RedisTier {
     /// epoch, a newer head, no time to live) is deleted. A failure is a loss.
     pub async fn push(&self, pushes: &[Push], epoch: i64, limit: usize) {
         self.shared.learn_epoch(epoch);
+        // A loss makes every list void: the rest need not be tried.
+        let _ = self.push_in_order(pushes, epoch, limit).await;
+    }
+
+    async fn push_in_order(
+        &self,
+        pushes: &[Push],
+        epoch: i64,
+        limit: usize,
+    ) -> Result<(), TierError> {
         let mut chunks = pushes.chunks(LISTS_PER_LOOK);
         let mut looks: FuturesOrdered<_> =
             chunks.by_ref().take(LOOKS_AT_ONCE).map(|some| self.look_for(some)).collect();
         // The pushes themselves one after the other: a list may have several.
         while let Some(there) = looks.next().await {
             looks.extend(chunks.next().map(|some| self.look_for(some)));
-            let done = match there {
-                Ok(there) => self.push_by_script(&there, epoch, limit).await,
-                Err(error) => Err(error),
-            };
-            if done.is_err() {
-                // The loss makes every list void: the rest need not be tried.
-                return;
-            }
+            self.push_by_script(&there?, epoch, limit).await?;
         }
+        Ok(())
     }
 
     /// The pushes to lists that may exist. The leases of all others are void then.
@@ -65,20 +69,13 @@ impl RedisTier {
             return Ok(pushes.to_vec());
         }
         let mut pipe = Pipeline::with_capacity(1 + pushes.len() / LISTS_PER_ANSWER);
-        let mut name = String::new();
         for lists in by_slot(pushes) {
             let mut leases = redis::cmd("DEL");
-            for (key, _) in lists {
-                key.write_lease(&mut name);
-                leases.arg(&name);
-            }
+            add_keys(&mut leases, lists, ListKey::write_lease);
             pipe.add_command(leases);
             for several in lists.chunks(LISTS_PER_ANSWER) {
                 let mut look = redis::cmd("EXISTS");
-                for (key, _) in several {
-                    key.write_name(&mut name);
-                    look.arg(&name);
-                }
+                add_keys(&mut look, several, ListKey::write_name);
                 pipe.add_command(look);
             }
         }
@@ -105,13 +102,8 @@ impl RedisTier {
             let mut pipe = Pipeline::with_capacity(SCRIPTS_PER_CALL);
             for lists in by_slot(call) {
                 let mut cmd = self.shared.scripts.call(Which::Push, lists.len() * 2);
-                let mut name = String::new();
-                for write in [ListKey::write_name, ListKey::write_lease] {
-                    for (key, _) in lists {
-                        write(*key, &mut name);
-                        cmd.arg(&name);
-                    }
-                }
+                add_keys(&mut cmd, lists, ListKey::write_name);
+                add_keys(&mut cmd, lists, ListKey::write_lease);
                 cmd.arg(limit).arg(epoch);
                 // A delivery says once what it delivers, and to how many lists.
                 for same in lists.chunk_by(|(_, one), (_, next)| one == next) {
@@ -129,4 +121,13 @@ impl RedisTier {
 /// The lists of each command. The one place that will group them by cluster slot.
 fn by_slot(pushes: &[Push]) -> impl Iterator<Item = &[Push]> {
     pushes.chunks(LISTS_PER_SCRIPT)
+}
+
+/// Names a key of each list to a command.
+fn add_keys(cmd: &mut Cmd, lists: &[Push], write: fn(ListKey, &mut String)) {
+    let mut name = String::new();
+    for (key, _) in lists {
+        write(*key, &mut name);
+        cmd.arg(&name);
+    }
 }

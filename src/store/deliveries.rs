@@ -51,22 +51,12 @@ const DELIVER_POSTGRES: &str = "WITH next AS MATERIALIZED (SELECT ARRAY(\
      SELECT readers FROM next";
 
 /// SQLite has no arrays: the readers are read first, and these are the same ones, up to the last
-/// of them. A row that is there
-/// already fails the transaction, so that what the statement has changed need not be kept to undo
-/// it alone: `OR FAIL`. A function of ours in the statement would bring that back.
+/// of them. A row that is there already fails the transaction, so that what the statement has
+/// changed need not be kept to undo it alone: `OR FAIL`. A function of ours in the statement would
+/// bring that back.
 const DELIVER_SQLITE: &str = "INSERT OR FAIL INTO newsfeeds (user_id, created_at, tweet_id) \
      SELECT from_user_id, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM friendships \
      WHERE to_user_id = ? AND from_user_id > ? AND created_at < ? AND from_user_id <= ?";
-
-impl Delivery {
-    fn followers(&self) -> [i64; 3] {
-        [self.author_id, self.after, self.followed_before.micros()]
-    }
-
-    fn entry(&self) -> [i64; 2] {
-        [self.at.micros(), self.tweet_id]
-    }
-}
 
 /// Delivers a tweet to the next followers, without the rows leaving the server, and returns
 /// who received it, by their ids; fewer than `limit` only at the end.
@@ -74,7 +64,8 @@ impl Delivery {
 /// # Errors
 /// Those of the statement. The transaction must be given up then, or the savepoint.
 pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
-    let ([author, after, before], [at, tweet]) = (step.followers(), step.entry());
+    let Delivery { tweet_id: tweet, author_id: author, after, .. } = step;
+    let (before, at) = (step.followed_before.micros(), step.at.micros());
     match conn {
         Conn::Pg(c) => {
             let binds = &[author, after, before, step.limit as i64, at, tweet];

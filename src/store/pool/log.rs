@@ -4,9 +4,9 @@
 //! before the log can begin anew. Left to itself SQLite does that at the end of the commit that
 //! makes the log long enough: a delivery then holds up everybody behind it for a tenth of a second.
 //! Here a connection of its own copies while the next transactions are under way. The log begins
-//! anew only once all of it is copied, so when it gets long whoever can wait does so: deliveries, but no
-//! request ([`LogCopier::caught_up`]). If nothing else has helped, a commit copies what is left
-//! ([`COMMIT_COPIES_FROM`], see [`sqlite_setup`](super::setup::sqlite_setup)).
+//! anew only once all of it is copied, so when it gets long whoever can wait does so: deliveries,
+//! but no request ([`LogCopier::caught_up`]). If nothing else has helped, a commit copies what is
+//! left ([`COMMIT_COPIES_FROM`], see [`sqlite_setup`](super::setup::sqlite_setup)).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
