@@ -120,7 +120,7 @@ impl Committer {
                     return Ended::Committed(Box::new(done), permit);
                 }
                 Fate::NotCommitted => permit.aborted(),
-                Fate::Open => return Ended::InDoubt,
+                Fate::Open | Fate::Unknowable => return Ended::InDoubt,
             }
         }
         Ended::Failed(CounterError::Unavailable)

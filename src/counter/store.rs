@@ -3,7 +3,9 @@
 //! A transaction whose outcome is unknown is not guessed at. [`Doubt::settle`] finds out:
 //! Postgres is asked what became of the transaction by its number; on SQLite, which has one
 //! writer, a row that the transaction wrote or removed tells. What had been prepared to be
-//! answered is then answered after all, or the batch is run again.
+//! answered is then answered after all, or the batch is run again. A server that has crashed
+//! since may have given the number to another transaction: then only a row that the lost one
+//! would have added proves that it is not lost, and without one the batch stays in doubt.
 //!
 //! Whoever knows first that a transaction has committed says so: mostly the thread that has
 //! done it. A like that is alone has no other thread to wait for on its way back.
@@ -81,6 +83,8 @@ pub enum Fate {
     NotCommitted,
     /// That is not decided yet.
     Open,
+    /// Nobody can tell, now or later.
+    Unknowable,
 }
 
 /// A transaction whose outcome is unknown. Dropped unsettled it is given up: should it commit after

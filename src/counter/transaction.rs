@@ -14,8 +14,9 @@ use super::store::Committed;
 use crate::store::comments::{self, CommentRow, NewCommentRow};
 use crate::store::idempotency::{self, KeptResponse};
 use crate::store::likes::{self, LikeKey, LikeKind};
+use crate::store::locks::{self, TransactionName};
 use crate::store::tasks::{self, NewTask, TaskKind};
-use crate::store::{Conn, ROWS_PER_STATEMENT, StoreError, counts, locks, outbox};
+use crate::store::{Conn, ROWS_PER_STATEMENT, StoreError, counts, outbox};
 use crate::time::{Clock, Timestamp};
 
 /// A transaction that is ready to commit.
@@ -28,9 +29,10 @@ pub(super) struct Written {
 /// What tells whether a transaction has committed.
 #[derive(Debug, Clone)]
 pub(super) enum Witness {
-    /// Its number, on Postgres.
-    Transaction(String),
-    /// A row that is there, or is not, only if it has.
+    /// Its name, on Postgres; and a row that it has added, if it has, for a server that cannot
+    /// tell after a crash.
+    Transaction(TransactionName, Option<RowWitness>),
+    /// A row that is there, or is not, only if it has. That holds as long as nobody else writes.
     Row(RowWitness),
 }
 
@@ -39,7 +41,7 @@ pub(super) enum Witness {
 pub(super) enum RowWitness {
     LikeAdded(LikeKey, Timestamp),
     LikeRemoved(LikeKey, Timestamp),
-    CommentAdded(i64),
+    CommentAdded(i64, Timestamp),
     CommentRemoved(i64),
 }
 
@@ -48,12 +50,11 @@ impl RowWitness {
     pub(super) fn is_there(self, conn: &mut Conn<'_>) -> QueryResult<bool> {
         let like =
             |conn: &mut Conn<'_>, key, at| Ok(likes::existing(conn, &[key])?.contains(&(key, at)));
-        let comment = |conn: &mut Conn<'_>, id| Ok(!comments::tweets_of(conn, &[id])?.is_empty());
         match self {
             RowWitness::LikeAdded(key, at) => like(conn, key, at),
             RowWitness::LikeRemoved(key, at) => Ok(!like(conn, key, at)?),
-            RowWitness::CommentAdded(id) => comment(conn, id),
-            RowWitness::CommentRemoved(id) => Ok(!comment(conn, id)?),
+            RowWitness::CommentAdded(id, at) => comments::exists(conn, id, at),
+            RowWitness::CommentRemoved(id) => Ok(comments::tweets_of(conn, &[id])?.is_empty()),
         }
     }
 }
@@ -71,7 +72,7 @@ pub(super) fn run(
     clock: &Clock,
 ) -> Result<Written, StoreError> {
     let started = clock.now();
-    let (found, number) = find(conn, &Wanted::by(operations), likes, started)?;
+    let (found, name) = find(conn, &Wanted::by(operations), likes, started)?;
     let plan = plan(operations, &found, &mut || clock.now());
     if plan.is_empty() {
         let answers = answers(operations, &plan, &[]);
@@ -90,23 +91,24 @@ pub(super) fn run(
     expect(changes.comments.len(), plan.comment_deltas.len(), "comments")?;
     outbox::insert(conn, &plan.notices)?;
     idempotency::insert(conn, &answers_to_keep(&added), started)?;
-    let witness = number.map_or_else(
-        || row_witness(&plan, &added).map(Witness::Row),
-        |number| Some(Witness::Transaction(number)),
-    );
+    let row_added = row_added(&plan, &added);
+    let witness = match name {
+        Some(name) => Some(Witness::Transaction(name, row_added)),
+        None => row_added.or_else(|| row_removed(&plan)).map(Witness::Row),
+    };
     let answers = answers(operations, &plan, &added);
     Ok(Written { committed: Committed { answers, changes }, witness })
 }
 
-/// Locks what the batch touches and reads it. Also gives the transaction's number (Postgres).
+/// Locks what the batch touches and reads it. Also gives the transaction's name (Postgres).
 fn find(
     conn: &mut Conn<'_>,
     wanted: &Wanted<'_>,
     likes: Likes,
     now: Timestamp,
-) -> Result<(Found, Option<String>), StoreError> {
+) -> Result<(Found, Option<TransactionName>), StoreError> {
     let mut found = Found::default();
-    let mut number = None;
+    let mut name = None;
     let mut tweets: BTreeSet<i64> = wanted.tweets.clone();
     if !wanted.doomed.is_empty() {
         let of = comments::tweets_of(conn, &list(&wanted.doomed))?;
@@ -115,7 +117,7 @@ fn find(
     if !tweets.is_empty() {
         let (locked, named) = locks::lock_tweets(conn, &list(&tweets))?;
         found.tweets = locked.into_iter().map(|tweet| (tweet.id, tweet.user_id)).collect();
-        number = named;
+        name = named;
     }
     if !wanted.comments.is_empty() {
         let (locked, named) = locks::lock_comments(conn, &list(&wanted.comments))?;
@@ -123,7 +125,7 @@ fn find(
             .into_iter()
             .map(|row| (row.id, CommentTarget { tweet_id: row.tweet_id, user_id: row.user_id }))
             .collect();
-        number = number.or(named);
+        name = name.or(named);
     }
     let looked_for = match likes {
         Likes::TakenForNew => &wanted.contested,
@@ -141,7 +143,7 @@ fn find(
             ((user_id, key.key), Kept { fingerprint: key.fingerprint, response })
         })
         .collect();
-    Ok((found, number))
+    Ok((found, name))
 }
 
 fn list<T: Copy>(set: &BTreeSet<T>) -> Vec<T> {
@@ -268,12 +270,15 @@ fn answers(operations: &[Operation], plan: &Plan, added: &[Added]) -> Vec<Result
         .collect()
 }
 
-fn row_witness(plan: &Plan, added: &[Added]) -> Option<RowWitness> {
-    let like_added = plan.likes_added.first().map(|(key, at)| RowWitness::LikeAdded(*key, *at));
-    like_added
-        .or(plan.likes_removed.first().map(|(key, at)| RowWitness::LikeRemoved(*key, *at)))
-        .or(added.first().map(|added| RowWitness::CommentAdded(added.row.id)))
-        .or(plan.comments_removed.first().map(|id| RowWitness::CommentRemoved(*id)))
+fn row_added(plan: &Plan, added: &[Added]) -> Option<RowWitness> {
+    let like = plan.likes_added.first().map(|(key, at)| RowWitness::LikeAdded(*key, *at));
+    let comment = |added: &Added| RowWitness::CommentAdded(added.row.id, added.row.created_at);
+    like.or_else(|| added.first().map(comment))
+}
+
+fn row_removed(plan: &Plan) -> Option<RowWitness> {
+    let like = plan.likes_removed.first().map(|(key, at)| RowWitness::LikeRemoved(*key, *at));
+    like.or(plan.comments_removed.first().map(|id| RowWitness::CommentRemoved(*id)))
 }
 
 /// The deltas come from rows that really changed, or the transaction is run again.

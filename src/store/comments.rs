@@ -161,6 +161,12 @@ pub fn delete(conn: &mut Conn<'_>, ids: &[i64]) -> QueryResult<usize> {
     on!(conn, |c| diesel::delete(comments::table.filter(comments::id.eq_any(ids))).execute(c))
 }
 
+/// Whether a comment is there that was made at that moment; also under a tombstone.
+pub fn exists(conn: &mut Conn<'_>, id: i64, created_at: Timestamp) -> QueryResult<bool> {
+    let made_then = comments::table.find(id).filter(comments::created_at.eq(created_at));
+    on!(conn, |c| diesel::select(diesel::dsl::exists(made_then)).get_result(c))
+}
+
 /// The oldest `limit` comments of a tweet, also of a tombstoned one, locked until the end of the
 /// transaction: nobody adds a like to them meanwhile.
 pub fn lock_oldest_of_tweet(

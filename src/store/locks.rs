@@ -5,7 +5,7 @@
 //! read after the lock stays true until the commit.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::rows::{WithIds, pieces};
 use super::{Conn, Engine};
@@ -30,24 +30,43 @@ pub struct LockedComment {
     pub user_id: i64,
 }
 
+/// A transaction of Postgres, for [`fate_of`]: its number, and the life of the server that has
+/// given it (`roost.life` of the connection).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionName(String);
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionFate {
+    /// It has committed.
+    Committed,
+    /// It has not, and never will.
+    NotCommitted,
+    /// It has not ended.
+    Running,
+    /// The server cannot tell.
+    Unknown,
+}
+
 /// Locks those of the tweets that exist. The second value names the transaction (Postgres; none
-/// if there is nothing to lock), as `pg_xact_status` knows it. `ids` are sorted and unique.
+/// if there is nothing to lock). `ids` are sorted and unique.
 pub fn lock_tweets(
     conn: &mut Conn<'_>,
     ids: &[i64],
-) -> QueryResult<(Vec<LockedTweet>, Option<String>)> {
+) -> QueryResult<(Vec<LockedTweet>, Option<TransactionName>)> {
     let mut transaction = None;
     let mut locked = Vec::with_capacity(ids.len());
     match conn {
         Conn::Pg(c) => {
             let query = WithIds::<(BigInt, BigInt, Text)>::new(
-                "SELECT id, user_id, pg_current_xact_id()::text FROM tweets \
-                 WHERE deleted_at IS NULL AND id",
+                "SELECT id, user_id, \
+                 concat(pg_current_xact_id(), ' ', current_setting('roost.life', TRUE)) \
+                 FROM tweets WHERE deleted_at IS NULL AND id",
                 ids,
                 " ORDER BY id FOR NO KEY UPDATE",
             );
             for (id, user_id, name) in query.load::<(i64, i64, String)>(&mut **c)? {
-                transaction = Some(name);
+                transaction = Some(TransactionName(name));
                 locked.push(LockedTweet { id, user_id });
             }
         }
@@ -71,21 +90,22 @@ pub fn lock_tweets(
 pub fn lock_comments(
     conn: &mut Conn<'_>,
     ids: &[i64],
-) -> QueryResult<(Vec<LockedComment>, Option<String>)> {
+) -> QueryResult<(Vec<LockedComment>, Option<TransactionName>)> {
     let mut transaction = None;
     let mut locked = Vec::with_capacity(ids.len());
     let row = |(id, tweet_id, user_id)| LockedComment { id, tweet_id, user_id };
     match conn {
         Conn::Pg(c) => {
             let query = WithIds::<(BigInt, BigInt, BigInt, Text)>::new(
-                "SELECT c.id, c.tweet_id, c.user_id, pg_current_xact_id()::text \
+                "SELECT c.id, c.tweet_id, c.user_id, \
+                 concat(pg_current_xact_id(), ' ', current_setting('roost.life', TRUE)) \
                  FROM comments c JOIN tweets t ON t.id = c.tweet_id \
                  WHERE t.deleted_at IS NULL AND c.id",
                 ids,
                 " ORDER BY c.id FOR NO KEY UPDATE OF c",
             );
             for (id, tweet, user, name) in query.load::<(i64, i64, i64, String)>(&mut **c)? {
-                transaction = Some(name);
+                transaction = Some(TransactionName(name));
                 locked.push(row((id, tweet, user)));
             }
         }
@@ -105,18 +125,36 @@ pub fn lock_comments(
     Ok((locked, transaction))
 }
 
-/// What became of a Postgres transaction: `committed`, `aborted` or `in progress`; none when it
-/// is too old to know.
-pub fn transaction_status(conn: &mut PgConnection, name: &str) -> QueryResult<Option<String>> {
+/// What became of a transaction that this server, or one that it has taken over from, has begun.
+///
+/// What a crash takes with it was never written down, the number of the transaction included: the
+/// server gives it to another one afterwards. In another life "committed" may be said of that one.
+/// "In progress" is; and a number that nobody has had yet was lost.
+pub fn fate_of(conn: &mut PgConnection, name: &TransactionName) -> QueryResult<TransactionFate> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<Text>)]
         status: Option<String>,
+        #[diesel(sql_type = Bool)]
+        same_life: bool,
     }
-    diesel::sql_query("SELECT pg_xact_status($1::xid8) AS status")
-        .bind::<Text, _>(name)
-        .get_result::<Row>(conn)
-        .map(|row| row.status)
+    // Asked for a number that it has not given yet the server refuses to answer. All below this
+    // limit have been given, all that have ended are below it.
+    let Row { status, same_life } = diesel::sql_query(
+        "SELECT CASE WHEN number < pg_snapshot_xmax(pg_current_snapshot()) \
+         THEN pg_xact_status(number) ELSE 'in progress' END AS status, \
+         coalesce(life = nullif(current_setting('roost.life', TRUE), ''), FALSE) AS same_life \
+         FROM (SELECT split_part($1, ' ', 1)::xid8, split_part($1, ' ', 2)) AS n (number, life)",
+    )
+    .bind::<Text, _>(&name.0)
+    .get_result::<Row>(conn)?;
+    Ok(match (status.as_deref(), same_life) {
+        (Some("committed"), true) => TransactionFate::Committed,
+        (Some("aborted"), _) | (Some("in progress"), false) => TransactionFate::NotCommitted,
+        (Some("in progress"), true) => TransactionFate::Running,
+        // Committed by whom, or too old.
+        _ => TransactionFate::Unknown,
+    })
 }
 
 #[cfg(test)]
@@ -125,7 +163,7 @@ mod tests {
     use crate::store::comments::NewCommentRow;
     use crate::store::counts::tests::{add_tweet, add_user};
     use crate::store::schema::tweets;
-    use crate::store::testing::databases;
+    use crate::store::testing::{TestDb, databases};
     use crate::store::{StoreError, on};
     use crate::time::Timestamp;
 
@@ -160,21 +198,48 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_fate_of_a_transaction_is_known_afterwards() {
-        let test = crate::store::testing::postgres();
-        let name = test
-            .db
-            .write_blocking(|conn| {
-                add_user(conn, 1)?;
-                add_tweet(conn, 1, 1)?;
-                Ok(lock_tweets(conn, &[1])?.1.expect("a row is locked"))
-            })
-            .unwrap();
-        let status = test.db.read_blocking(|conn| match conn {
-            Conn::Pg(c) => Ok(transaction_status(c, &name)?),
+    /// The name of a transaction that then ends as `end` says.
+    fn named(test: &TestDb, end: impl Fn() -> Result<(), StoreError>) -> TransactionName {
+        let mut name = None;
+        let _ = test.db.write_blocking(|conn| {
+            name = lock_tweets(conn, &[1])?.1;
+            assert_eq!(fate(test, name.as_ref().unwrap()), TransactionFate::Running);
+            end()
+        });
+        name.expect("a row is locked")
+    }
+
+    fn fate(test: &TestDb, name: &TransactionName) -> TransactionFate {
+        let fate = test.db.read_blocking(|conn| match conn {
+            Conn::Pg(c) => Ok(fate_of(c, name)?),
             Conn::Sqlite(_) => unreachable!("this is Postgres"),
         });
-        assert_eq!(status.unwrap().as_deref(), Some("committed"));
+        fate.unwrap()
+    }
+
+    #[test]
+    fn the_fate_of_a_transaction_is_known_afterwards() {
+        use TransactionFate::{Committed, NotCommitted, Running, Unknown};
+
+        let test = crate::store::testing::postgres();
+        let prepared = test.db.write_blocking(|conn| {
+            add_user(conn, 1)?;
+            Ok(add_tweet(conn, 1, 1)?)
+        });
+        prepared.unwrap();
+        let committed = named(&test, || Ok(()));
+        let aborted = named(&test, || Err(StoreError::Unavailable("as the test asks".into())));
+        let not_given = TransactionName(committed.0.replacen(' ', "0000 ", 1));
+        // A server that has crashed since.
+        let before = |name: &TransactionName| TransactionName(format!("{}0", name.0));
+        let without =
+            |name: &TransactionName| TransactionName(name.0.split_once(' ').unwrap().0.to_owned());
+        assert_eq!(fate(&test, &committed), Committed);
+        assert_eq!(fate(&test, &before(&committed)), Unknown, "it may be another's");
+        assert_eq!(fate(&test, &without(&committed)), Unknown);
+        assert_eq!(fate(&test, &aborted), NotCommitted);
+        assert_eq!(fate(&test, &before(&aborted)), NotCommitted);
+        assert_eq!(fate(&test, &not_given), Running);
+        assert_eq!(fate(&test, &before(&not_given)), NotCommitted);
     }
 }

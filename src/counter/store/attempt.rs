@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use super::{AfterCommit, Committed, Doubt, Fate};
 use crate::counter::transaction::{Witness, Written};
-use crate::store::{Conn, Db, StoreError, locks};
+use crate::store::locks::{TransactionFate, fate_of};
+use crate::store::{Conn, Db, StoreError};
 
 /// What the thread of a transaction and those who wait for it know of it together.
 pub(super) struct Attempt(Mutex<Progress>);
@@ -118,15 +119,16 @@ impl Drop for DbDoubt {
 impl Doubt for DbDoubt {
     fn settle(&mut self) -> BoxFuture<'_, Result<Fate, StoreError>> {
         Box::pin(async move {
-            let happened = match self.attempt.abandon() {
-                Known::NotCommitted => Some(false),
-                Known::Committed => Some(true),
+            let fate = match self.attempt.abandon() {
+                Known::NotCommitted => TransactionFate::NotCommitted,
+                Known::Committed => TransactionFate::Committed,
                 Known::Ask(witness) => self.ask(witness).await?,
             };
-            Ok(match happened {
-                None => Fate::Open,
-                Some(false) => Fate::NotCommitted,
-                Some(true) => {
+            Ok(match fate {
+                TransactionFate::Running => Fate::Open,
+                TransactionFate::Unknown => Fate::Unknowable,
+                TransactionFate::NotCommitted => Fate::NotCommitted,
+                TransactionFate::Committed => {
                     self.attempt.tell();
                     self.attempt.take().map_or(Fate::NotCommitted, Fate::Committed)
                 }
@@ -140,23 +142,26 @@ impl DbDoubt {
         DbDoubt { db, attempt }
     }
 
-    async fn ask(&self, witness: Witness) -> Result<Option<bool>, StoreError> {
+    async fn ask(&self, witness: Witness) -> Result<TransactionFate, StoreError> {
         match witness {
-            Witness::Transaction(name) => {
-                let status = self.db.read("counter.fate", move |conn| match conn {
-                    Conn::Pg(c) => Ok(locks::transaction_status(c, &name)?),
-                    Conn::Sqlite(_) => Ok(None),
-                });
-                Ok(match status.await?.as_deref() {
-                    Some("committed") => Some(true),
-                    Some("aborted") => Some(false),
-                    _ => None,
-                })
+            Witness::Transaction(name, added) => {
+                let ask = move |conn: &mut Conn<'_>| {
+                    let Conn::Pg(c) = conn else { return Ok(TransactionFate::Unknown) };
+                    let fate = fate_of(c, &name)?;
+                    let Some(row) = added.filter(|_| fate == TransactionFate::Unknown) else {
+                        return Ok(fate);
+                    };
+                    Ok(if row.is_there(conn)? { TransactionFate::Committed } else { fate })
+                };
+                self.db.read("counter.fate", ask).await
             }
             // The write lane has one connection: this waits for the one in doubt.
             Witness::Row(row) => {
                 let seen = self.db.write("counter.fate", move |conn| Ok(row.is_there(conn)?));
-                Ok(Some(seen.await?))
+                Ok(match seen.await? {
+                    true => TransactionFate::Committed,
+                    false => TransactionFate::NotCommitted,
+                })
             }
         }
     }

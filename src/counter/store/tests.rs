@@ -89,6 +89,40 @@ async fn comments_are_witnesses_too() {
     }
 }
 
+/// An attempt that has committed, or one whose number another one has committed, before a crash
+/// of the server.
+fn before_a_crash(test: &TestDb, operation: Operation) -> DbDoubt {
+    let attempt = Arc::new(Attempt::new(Box::new(|_| ())));
+    let clock = Clock::system();
+    let done = test.db.write_blocking(|conn| {
+        let life = diesel::sql_query("SET LOCAL roost.life = 'the one before'");
+        on!(conn, |c| life.execute(c))?;
+        let operations = std::slice::from_ref(&operation);
+        attempt.ready(transaction::run(conn, operations, Likes::LookedFor, &clock)?)
+    });
+    done.unwrap();
+    DbDoubt::of(attempt, test.db.clone())
+}
+
+#[tokio::test]
+async fn after_a_crash_only_a_row_tells_of_a_commit() {
+    let test = crate::store::testing::postgres();
+    prepare(&test);
+    let key = LikeKey { user_id: 1, kind: LikeKind::Tweet, object_id: 1 };
+    let fate = before_a_crash(&test, Operation::Like(key)).settle().await.unwrap();
+    assert!(matches!(fate, Fate::Committed(_)), "{fate:?}");
+    let fate = before_a_crash(&test, Operation::Unlike(key)).settle().await.unwrap();
+    assert!(matches!(fate, Fate::Unknowable), "no row says who has removed it: {fate:?}");
+
+    let mut lost = before_a_crash(&test, Operation::Like(key));
+    let removed = test.db.write_blocking(|conn| {
+        Ok(on!(conn, |c| diesel::sql_query("DELETE FROM likes").execute(c))?)
+    });
+    assert_eq!(removed.unwrap(), 1);
+    let fate = lost.settle().await.unwrap();
+    assert!(matches!(fate, Fate::Unknowable), "{fate:?}");
+}
+
 #[tokio::test]
 async fn what_is_given_up_cannot_commit_any_more() {
     for test in databases() {

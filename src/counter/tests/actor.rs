@@ -167,6 +167,26 @@ async fn a_doubt_that_stays_is_told_to_the_caches() {
 }
 
 #[actix::test]
+async fn a_doubt_that_nobody_can_settle_holds_nobody_up() {
+    tokio::time::pause();
+    let store = FakeStore::fast();
+    store.fail_next([Fault::LostForGood]);
+    let sink = Arc::new(Recorder::default());
+    let neighbours = Neighbours {
+        store: store.clone(),
+        sinks: vec![sink.clone()],
+        remote: sink.clone(),
+        guard: Arc::new(NoRemote),
+    };
+    let counter = Counter::start(neighbours, SMALL, Arbiter::current());
+    let asked = tokio::time::Instant::now();
+    assert_eq!(counter.like(by(1)).await, Err(CounterError::Unavailable), "asked in vain");
+    assert!(counter.like(by(1)).await.is_ok());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(sink.applied.lock()[0].uncertain.likes, [by(1)]);
+}
+
+#[actix::test]
 async fn a_panic_in_the_store_does_not_kill_the_counter() {
     let store = FakeStore::fast();
     store.fail_next([Fault::Panic]);

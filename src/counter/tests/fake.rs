@@ -27,6 +27,8 @@ pub(super) enum Fault {
     LostAnswer(usize),
     /// Does not happen; nor does an answer come.
     LostRequest,
+    /// As [`Fault::LostRequest`], and nobody can tell.
+    LostForGood,
     /// Panics.
     Panic,
 }
@@ -87,6 +89,7 @@ impl BatchStore for FakeStore {
                 Some(Fault::LostRequest) => {
                     return Err(CommitError::Unknown(Box::new(FakeDoubt { open: 0, fate: None })));
                 }
+                Some(Fault::LostForGood) => return Err(CommitError::Unknown(Box::new(Unknowable))),
                 Some(Fault::Panic) => panic!("the store panics, as the test has asked"),
                 Some(Fault::LostAnswer(_)) | None => {}
             }
@@ -149,6 +152,14 @@ impl Doubt for FakeDoubt {
             })
         };
         Box::pin(std::future::ready(Ok(fate)))
+    }
+}
+
+struct Unknowable;
+
+impl Doubt for Unknowable {
+    fn settle(&mut self) -> BoxFuture<'_, Result<Fate, StoreError>> {
+        Box::pin(std::future::ready(Ok(Fate::Unknowable)))
     }
 }
 

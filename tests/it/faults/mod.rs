@@ -13,6 +13,7 @@ mod database;
 mod disk;
 mod locked;
 mod overload;
+mod recovery;
 mod redis;
 mod redis_slow;
 mod slow;
