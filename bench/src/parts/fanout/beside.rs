@@ -121,8 +121,7 @@ fn small_author(
     let posts = bench.pick(30, 200);
     let address = stage.address();
     let mut author = Caller::new(address, stage.cookie(Author::SMALL.id)?)?;
-    let mut reader = Caller::new(address, stage.cookie(SMALL_READER)?)?;
-    reader.feed()?;
+    let mut reader = stage.stream(SMALL_READER)?;
     bench.progress.step("a small author beside a large one");
     let histogram = beside(stage, large, || {
         let mut histogram = nanoseconds();

@@ -6,11 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tokio::runtime::Runtime;
 
-use super::wait;
 use crate::load::{Connection, Request};
-
-/// Least time between two reads of a feed that are to see a tweet.
-const READ_EVERY: Duration = Duration::from_micros(250);
 
 /// A connection that has been idle for longer is opened anew: the service closes it after a minute.
 const KEPT: Duration = Duration::from_secs(30);
@@ -66,12 +62,6 @@ impl Caller {
     pub(super) fn feed(&mut self) -> anyhow::Result<Option<i64>> {
         let page: serde_json::Value = serde_json::from_str(&self.call(|caller| &caller.feed)?)?;
         Ok(page["results"][0]["tweet"]["id"].as_i64())
-    }
-
-    /// Reads until the tweet is the newest one of the feed, and tells when that was.
-    pub(super) fn wait_for(&mut self, tweet: i64) -> anyhow::Result<Instant> {
-        let what = format_args!("tweet {tweet} is visible");
-        wait::until(what, READ_EVERY, || Ok(self.feed()? == Some(tweet)))
     }
 
     /// Tasks that are open.

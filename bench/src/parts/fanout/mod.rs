@@ -10,6 +10,7 @@ mod list;
 mod rival;
 mod size;
 mod stage;
+mod stream;
 mod wait;
 
 use anyhow::ensure;
@@ -134,10 +135,9 @@ fn rates(
 fn visible(bench: &Bench, stage: &mut Stage, section: &mut Section) -> anyhow::Result<()> {
     let posts = bench.pick(50, 300);
     let mut histogram = nanoseconds();
-    let mut reader = Caller::new(stage.address(), stage.cookie(LAST_READER)?)?;
+    let mut reader = stage.stream(LAST_READER)?;
     let (address, cookie) = (stage.address(), stage.cookie(Author::THOUSAND.id)?);
     let mut author = Caller::new(address, cookie)?;
-    reader.feed()?;
     for post in 0..posts {
         if post % 25 == 0 {
             bench.progress.round("visible to the last of 1,000 followers", post, posts);

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use super::caller::Caller;
 use super::list::List;
 use super::rival::Rival;
+use super::stream::Stream;
 use super::wait;
 use crate::Bench;
 use crate::data::{Data, Setup};
@@ -98,23 +99,25 @@ impl Stage {
     /// started loads it.
     fn with_last_list(mut self, bench: &Bench, url: &str) -> anyhow::Result<Stage> {
         let cookie = self.cookie(Author::THOUSAND.id)?;
+        let mut last = self.stream(LAST_READER)?;
         let (tweet, _) = Caller::new(self.address(), cookie)?.post()?;
-        self.last_reader()?.wait_for(tweet)?;
+        last.wait_for(tweet)?;
         self.wait_until_idle()?;
         let Stage { authors, data, process, rival, .. } = self;
         process.stop()?;
         let mut stage = Stage::start(bench, authors, data, rival)?;
         // Before that nothing is put into it.
         stage.wait_for_gauge("roost_redis_up", 1.0)?;
-        stage.last_reader()?.feed()?;
+        Caller::new(stage.address(), stage.cookie(LAST_READER)?)?.feed()?;
         let mut list = List::of(LAST_READER, url)?;
         list.wait_for(tweet)?;
         stage.list = Some(list);
         Ok(stage)
     }
 
-    fn last_reader(&self) -> anyhow::Result<Caller> {
-        Caller::new(self.address(), self.cookie(LAST_READER)?)
+    /// The event stream of `user`.
+    pub(super) fn stream(&self, user: i64) -> anyhow::Result<Stream> {
+        Stream::open(self.address(), &self.cookie(user)?)
     }
 
     pub(super) fn setup(&self) -> Setup {
@@ -144,15 +147,14 @@ impl Stage {
         Ok(self.data)
     }
 
-    /// Posts, and tells how long it took from the 201 until the last of the followers saw it.
+    /// Posts, and tells how long it took from the 201 until the last of the followers was told.
     /// Deliveries go by id, so that everybody else has it then; with a Redis, until his list has
     /// it, too, which comes last in the same way.
     pub(super) fn deliver(&mut self, author: Author) -> anyhow::Result<Duration> {
         let mut caller = Caller::new(self.address(), self.cookie(author.id)?)?;
-        let mut last = self.last_reader()?;
-        // The sessions are known then, and the feed is warm.
+        let mut last = self.stream(LAST_READER)?;
+        // The author's session is known then.
         caller.feed()?;
-        last.feed()?;
         self.wait_until_idle()?;
         let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
         let all = delivered + author.followers as f64;
