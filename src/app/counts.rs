@@ -66,6 +66,10 @@ impl RemoteSink for RedisCounts {
             redis.remove_counts(CountKind::Tweet, &uncertain.tweets).await;
         })
     }
+
+    fn is_there(&self) -> bool {
+        self.0.is_configured()
+    }
 }
 
 fn writes(changes: &Changes) -> Vec<CountWrite> {

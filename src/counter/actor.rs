@@ -1,107 +1,113 @@
-//! The actor: collects while a batch commits, publishes what was committed, one at a time.
+//! The actor: tells what is outside this process of what was committed, one batch of news at a
+//! time.
 //!
-//! Work runs in tasks of their own; the actor only decides what is next. So it is never busy,
-//! and whoever waits for an answer gets it even if the actor should die.
+//! Work runs in tasks of their own; the actor only decides what is next. Should it die, whoever
+//! waits for an answer has it already.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::committer::{Committer, Publication};
-use super::operation::{Answer, CounterError, Operation};
+use super::committer::Publication;
 use super::sink::{CachePermit, Changes, RemoteSink};
-use crate::origin::Origin;
+use crate::actors;
 
 /// Changed values that may wait for publication. Beyond, they are dropped with their permits,
 /// which tells the guard that what is cached outside is stale.
 const MOST_UNPUBLISHED: usize = 100_000;
 
-/// Where an answer goes.
-pub(super) type Reply = oneshot::Sender<Result<Answer, CounterError>>;
+/// Batches that the actor may not have heard of yet; it does nothing but hear of them.
+const MAILBOX: usize = 1_024;
 
-/// An operation, who waits for it, and its place in the bounded queue.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Submit {
-    pub(super) operation: Operation,
-    pub(super) reply: Reply,
-    pub(super) slot: OwnedSemaphorePermit,
-    pub(super) origin: Origin,
+/// The way to the actor.
+pub(super) struct Outlet {
+    remote: Arc<dyn RemoteSink>,
+    arbiter: ArbiterHandle,
+    addr: Mutex<Addr<CounterActor>>,
 }
 
-/// Asks to be told when nothing waits any more.
+/// What was committed, in the order of the commits.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Flush(pub(super) oneshot::Sender<()>);
+struct Publish(Vec<Publication>);
+
+/// Asks to be told when nothing is unpublished any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Flush(oneshot::Sender<()>);
 
 /// See the module.
-pub(super) struct CounterActor {
-    committer: Arc<Committer>,
+struct CounterActor {
     remote: Arc<dyn RemoteSink>,
-    batch_limit: usize,
-    waiting: VecDeque<Submit>,
-    committing: bool,
     unpublished: Changes,
     permits: Vec<Box<dyn CachePermit>>,
     publishing: bool,
     flushes: Vec<oneshot::Sender<()>>,
 }
 
+impl Outlet {
+    /// Starts the actor on `arbiter`.
+    pub(super) fn open(remote: Arc<dyn RemoteSink>, arbiter: ArbiterHandle) -> Outlet {
+        let addr = Mutex::new(CounterActor::start_on(&arbiter, &remote));
+        Outlet { remote, arbiter, addr }
+    }
+
+    /// Has it published, after everything before. If that cannot be, the permits are dropped, which
+    /// tells the guard.
+    pub(super) fn publish(&self, publications: Vec<Publication>) {
+        if !self.remote.is_there() {
+            let permits = publications.into_iter().filter_map(|publication| publication.permit);
+            return permits.for_each(CachePermit::done);
+        }
+        if self.live().try_send(Publish(publications)).is_err() {
+            tracing::error!("the counter does not hear of what was committed");
+        }
+    }
+
+    /// Comes when everything is published; never, if the actor dies before.
+    pub(super) fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, flushed) = oneshot::channel();
+        // Refused, it drops the sender.
+        let _ = self.live().try_send(Flush(done));
+        flushed
+    }
+
+    /// The actor, or a new one in place of one that has died.
+    fn live(&self) -> Addr<CounterActor> {
+        let mut addr = self.addr.lock();
+        if !addr.connected() {
+            tracing::error!("the counter died and is replaced");
+            *addr = CounterActor::start_on(&self.arbiter, &self.remote);
+        }
+        addr.clone()
+    }
+}
+
 impl CounterActor {
-    pub(super) fn new(
-        committer: Arc<Committer>,
-        remote: Arc<dyn RemoteSink>,
-        batch_limit: usize,
-    ) -> Self {
-        CounterActor {
-            committer,
+    fn start_on(arbiter: &ArbiterHandle, remote: &Arc<dyn RemoteSink>) -> Addr<CounterActor> {
+        let remote = remote.clone();
+        actors::start(arbiter, MAILBOX, move || CounterActor {
             remote,
-            batch_limit,
-            waiting: VecDeque::new(),
-            committing: false,
             unpublished: Changes::default(),
             permits: Vec::new(),
             publishing: false,
             flushes: Vec::new(),
-        }
+        })
     }
 
     /// Begins whatever can be begun.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        if !self.committing && !self.waiting.is_empty() {
-            self.commit(ctx);
+        if self.publishing {
+            return;
         }
-        let publishable = !self.permits.is_empty() || !self.unpublished.is_empty();
-        if !self.publishing && publishable {
-            self.publish(ctx);
+        if !self.permits.is_empty() || !self.unpublished.is_empty() {
+            return self.publish(ctx);
         }
-        if !self.committing && !self.publishing {
-            for done in self.flushes.drain(..) {
-                let _ = done.send(());
-            }
+        for done in self.flushes.drain(..) {
+            let _ = done.send(());
         }
-    }
-
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        let size = self.waiting.len().min(self.batch_limit);
-        // Whoever has gone away while waiting wants nothing any more; nothing was promised.
-        let batch: Vec<Submit> =
-            self.waiting.drain(..size).filter(|submit| !submit.reply.is_closed()).collect();
-        metrics::gauge!("roost_counter_queue").set(self.waiting.len() as f64);
-        self.committing = true;
-        let origin = Origin::of_group(batch.iter().map(|submit| &submit.origin));
-        let work = actix::spawn(origin.scope(carry_out(self.committer.clone(), batch)));
-        ctx.spawn(work.into_actor(self).map(|published, actor, ctx| {
-            actor.committing = false;
-            match published {
-                Ok(publications) => publications.into_iter().for_each(|done| actor.keep(done)),
-                Err(error) => tracing::error!(%error, "a batch was lost"),
-            }
-            actor.go_on(ctx);
-        }));
     }
 
     /// Puts what was committed to what is to be published.
@@ -140,40 +146,15 @@ impl CounterActor {
     }
 }
 
-/// Carries out one batch and answers its callers.
-async fn carry_out(committer: Arc<Committer>, batch: Vec<Submit>) -> Vec<Publication> {
-    if batch.is_empty() {
-        return Vec::new();
-    }
-    let started = std::time::Instant::now();
-    metrics::histogram!("roost_counter_batch_size").record(batch.len() as f64);
-    let mut operations = Vec::with_capacity(batch.len());
-    let mut replies: Vec<Option<Reply>> = Vec::with_capacity(batch.len());
-    for Submit { operation, reply, slot, .. } in batch {
-        operations.push(operation);
-        replies.push(Some(reply));
-        drop(slot);
-    }
-    let replies = Mutex::new(replies);
-    let answer = move |place: usize, answer| {
-        let reply = replies.lock().get_mut(place).and_then(Option::take);
-        // A caller that has gone away does not undo what was committed.
-        let _ = reply.map(|reply| reply.send(answer));
-    };
-    let publications = committer.commit(operations, Arc::new(answer)).await;
-    metrics::histogram!("roost_counter_commit_seconds").record(started.elapsed().as_secs_f64());
-    publications
-}
-
 impl Actor for CounterActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Submit> for CounterActor {
+impl Handler<Publish> for CounterActor {
     type Result = ();
 
-    fn handle(&mut self, message: Submit, ctx: &mut Self::Context) {
-        self.waiting.push_back(message);
+    fn handle(&mut self, Publish(publications): Publish, ctx: &mut Self::Context) {
+        publications.into_iter().for_each(|publication| self.keep(publication));
         self.go_on(ctx);
     }
 }
@@ -181,8 +162,8 @@ impl Handler<Submit> for CounterActor {
 impl Handler<Flush> for CounterActor {
     type Result = ();
 
-    fn handle(&mut self, message: Flush, ctx: &mut Self::Context) {
-        self.flushes.push(message.0);
+    fn handle(&mut self, Flush(done): Flush, ctx: &mut Self::Context) {
+        self.flushes.push(done);
         self.go_on(ctx);
     }
 }

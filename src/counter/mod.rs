@@ -1,16 +1,17 @@
 //! The counter: likes and comments with exact counts, by group commit.
 //!
-//! A request hands its operation to the counter and waits. One actor collects what arrives; as
-//! soon as no transaction is running it starts one with everything that waits. So a lone like
-//! is committed at once, and under load a thousand share one transaction and one fsync: the
-//! longer a commit takes, the more operations share the next. There is no timer.
+//! A request puts its operation into a queue and waits. As soon as no transaction is running, one
+//! worker starts one with everything that waits. So a lone like is committed at once, and under
+//! load a thousand share one transaction and one fsync: the longer a commit takes, the more
+//! operations share the next. There is no timer.
 //!
 //! Where things are decided:
 //! - `batch`: what a batch of operations means, as a plain struct;
 //! - `transaction`: the statements;
 //! - `store`: the transaction's fate, also when it is in doubt;
 //! - `committer`: poisoned operations, doubts, telling this process before answering;
-//! - `actor`: what comes next.
+//! - `queue`, `worker`: what comes next;
+//! - `actor`: what is told outside this process, and when.
 //!
 //! Architecture invariant: nothing else writes rows of `likes` and `comments` or their counts,
 //! but for the purge of deleted tweets and the recount of old rows.
@@ -21,17 +22,19 @@ mod committer;
 mod footprint;
 mod newness;
 mod operation;
+mod queue;
 mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, ArbiterHandle};
-use parking_lot::Mutex;
+use actix::ArbiterHandle;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use self::operation::{
@@ -45,9 +48,10 @@ pub use self::store::{
 };
 pub use crate::store::likes::{LikeKey, LikeKind};
 
-use self::actor::{CounterActor, Flush, Submit};
+use self::actor::Outlet;
 use self::committer::Committer;
-use crate::actors;
+use self::queue::{Queue, Submit};
+use self::worker::Worker;
 use crate::origin::Origin;
 
 /// Bounds of the counter.
@@ -87,22 +91,27 @@ pub struct Counter {
 }
 
 struct Inner {
-    committer: Arc<Committer>,
-    remote: Arc<dyn RemoteSink>,
-    arbiter: ArbiterHandle,
     limits: Limits,
     slots: Arc<Semaphore>,
-    addr: Mutex<Addr<CounterActor>>,
+    queue: Arc<Queue>,
+    worker: Arc<Worker>,
 }
 
 impl Counter {
-    /// Starts the counter on `arbiter`.
+    /// Starts the counter. What need not block runs on `arbiter`; within a runtime, whose blocking
+    /// threads do the rest.
     pub fn start(neighbours: Neighbours, limits: Limits, arbiter: ArbiterHandle) -> Counter {
         let Neighbours { store, sinks, remote, guard } = neighbours;
-        let committer = Arc::new(Committer { store, sinks: sinks.into(), guard });
-        let addr = Mutex::new(start_actor(&committer, &remote, limits, &arbiter));
+        let worker = Worker {
+            committer: Arc::new(Committer { store, sinks: sinks.into(), guard }),
+            outlet: Outlet::open(remote, arbiter.clone()),
+            batch_limit: limits.batch,
+            arbiter,
+            runtime: Handle::current(),
+        };
         let slots = Arc::new(Semaphore::new(limits.queue));
-        Counter { inner: Arc::new(Inner { committer, remote, arbiter, limits, slots, addr }) }
+        let (queue, worker) = (Arc::default(), Arc::new(worker));
+        Counter { inner: Arc::new(Inner { limits, slots, queue, worker }) }
     }
 
     /// Likes an object.
@@ -161,9 +170,9 @@ impl Counter {
             return Err(CounterError::Overloaded);
         };
         let (reply, answer) = oneshot::channel();
-        let origin = Origin::current();
-        if inner.live().try_send(Submit { operation, reply, slot, origin }).is_err() {
-            return Err(CounterError::Unavailable);
+        let submit = Submit { operation, reply, slot, origin: Origin::current() };
+        if let Some(turn) = inner.queue.put(submit) {
+            inner.worker.begin(turn);
         }
         match tokio::time::timeout(inner.limits.answer, answer).await {
             Ok(Ok(answer)) => answer,
@@ -174,33 +183,14 @@ impl Counter {
     /// Waits until everything that waited is committed and published. To be called at the end,
     /// when no requests come in any more: actix drops what is in a mailbox when it stops.
     pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.inner.live().try_send(Flush(done)).is_ok() {
-            let _ = tokio::time::timeout(self.inner.limits.answer, flushed).await;
+        let inner = &self.inner;
+        let all = async {
+            inner.queue.rested().await;
+            // An actor that has died has nothing to publish.
+            let _ = inner.worker.outlet.flush().await;
+        };
+        if tokio::time::timeout(inner.limits.answer, all).await.is_err() {
+            tracing::warn!("what was committed last may not be published");
         }
     }
-}
-
-impl Inner {
-    /// The actor, or a new one in place of one that has died.
-    fn live(&self) -> Addr<CounterActor> {
-        let mut addr = self.addr.lock();
-        if !addr.connected() {
-            tracing::error!("the counter died and is replaced");
-            *addr = start_actor(&self.committer, &self.remote, self.limits, &self.arbiter);
-        }
-        addr.clone()
-    }
-}
-
-/// Starts the actor with a mailbox that has room for the whole queue from its first moment.
-fn start_actor(
-    committer: &Arc<Committer>,
-    remote: &Arc<dyn RemoteSink>,
-    limits: Limits,
-    arbiter: &ArbiterHandle,
-) -> Addr<CounterActor> {
-    let (committer, remote) = (committer.clone(), remote.clone());
-    let mailbox = limits.queue + 1;
-    actors::start(arbiter, mailbox, move || CounterActor::new(committer, remote, limits.batch))
 }

@@ -110,6 +110,11 @@ pub trait RemoteSink: Send + Sync + 'static {
     /// Takes the changes over, in bounded time, and copes with failure by itself: when this
     /// returns, nothing older will be served from there.
     fn publish(&self, changes: Changes) -> BoxFuture<'static, ()>;
+
+    /// Whether there is anything to tell, or ever will be.
+    fn is_there(&self) -> bool {
+        true
+    }
 }
 
 /// Watches over the time between a commit and the end of its publication, in which a crash
@@ -146,6 +151,10 @@ pub struct NoRemote;
 impl RemoteSink for NoRemote {
     fn publish(&self, _: Changes) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn is_there(&self) -> bool {
+        false
     }
 }
 

@@ -23,7 +23,7 @@ use super::newness::{Likes, Newness};
 use super::operation::{Answer, Operation, Refusal};
 use super::sink::{Changes, TransactionHook};
 use super::transaction;
-use crate::store::{Conn, Db, StoreError};
+use crate::store::{Conn, Db, Engine, StoreError};
 use crate::time::Clock;
 
 /// Operations that share one transaction: a part of a batch.
@@ -109,6 +109,9 @@ pub trait BatchStore: Send + Sync + 'static {
         hook: TransactionHook,
         after: AfterCommit,
     ) -> BoxFuture<'static, Result<Committed, CommitError>>;
+
+    /// Whether [`BatchStore::commit`] blocks the thread that runs it.
+    fn blocks(&self) -> bool;
 }
 
 /// Tells other nodes of changes, as the last statement of their transaction. It may change what
@@ -137,6 +140,10 @@ impl DbStore {
 }
 
 impl BatchStore for DbStore {
+    fn blocks(&self) -> bool {
+        self.db.engine() == Engine::Sqlite
+    }
+
     fn commit(
         &self,
         part: Part,
@@ -165,7 +172,13 @@ impl BatchStore for DbStore {
                 herald(conn, &mut written.committed.changes)?;
                 running.ready(written)
             };
-            match db.write_then("counter.batch", body, move |()| done.tell()).await {
+            let then = move |_: &()| done.tell();
+            let written = match db.engine() {
+                // A file: the thread that waits for the batch may as well write it.
+                Engine::Sqlite => db.write_here_then("counter.batch", body, then).await,
+                Engine::Postgres => db.write_then("counter.batch", body, then).await,
+            };
+            match written {
                 Ok(()) => attempt.take().ok_or_else(|| CommitError::Not(panicked())),
                 Err(StoreError::OutcomeUnknown(reason)) => {
                     tracing::warn!(%reason, "the outcome of a batch is unknown");

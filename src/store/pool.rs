@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::{Conn, Engine, StoreError};
+use connections::Pooled;
 use lane::Lane;
 use log::LogCopier;
 
@@ -161,33 +162,34 @@ impl Db {
     pub async fn write_then<T, F>(
         &self,
         name: &'static str,
-        mut body: F,
+        body: F,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut Conn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let written = self
-            .write
-            .run(name, move |pooled| {
-                let mut conflicts = 0;
-                loop {
-                    match pooled.transaction(&mut body) {
-                        Ok(value) => {
-                            then(&value);
-                            return Ok(value);
-                        }
-                        Err(StoreError::Conflict(reason)) if conflicts < CONFLICT_RETRIES => {
-                            tracing::debug!(query = name, reason, "run again after a conflict");
-                            metrics::counter!("roost_db_conflicts_total").increment(1);
-                            conflicts += 1;
-                        }
-                        other => return other,
-                    }
-                }
-            })
-            .await;
+        let transaction = move |pooled: &mut Pooled| transaction(pooled, name, body, then);
+        self.noted(self.write.run(name, transaction).await)
+    }
+
+    /// The same on the thread that polls it, which must be one that may block: a thread less to be
+    /// woken. For an engine that is a file; how long the call takes as a whole is not limited.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub async fn write_here_then<T>(
+        &self,
+        name: &'static str,
+        body: impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
+        then: impl FnOnce(&T),
+    ) -> Result<T, StoreError> {
+        let transaction = |pooled: &mut Pooled| transaction(pooled, name, body, then);
+        self.noted(self.write.run_here(name, transaction).await)
+    }
+
+    /// Tells the copier of the log of a transaction that was committed.
+    fn noted<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
         if let (Ok(_), Some(log)) = (&written, &self.log) {
             log.written();
         }
@@ -214,6 +216,30 @@ impl Db {
         mut body: impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.read.connection()?.with(&mut body)
+    }
+}
+
+/// One write transaction, run again after conflicts, and what comes after its commit.
+fn transaction<T>(
+    pooled: &mut Pooled,
+    name: &'static str,
+    mut body: impl FnMut(&mut Conn<'_>) -> Result<T, StoreError>,
+    then: impl FnOnce(&T),
+) -> Result<T, StoreError> {
+    let mut conflicts = 0;
+    loop {
+        match pooled.transaction(&mut body) {
+            Ok(value) => {
+                then(&value);
+                return Ok(value);
+            }
+            Err(StoreError::Conflict(reason)) if conflicts < CONFLICT_RETRIES => {
+                tracing::debug!(query = name, reason, "run again after a conflict");
+                metrics::counter!("roost_db_conflicts_total").increment(1);
+                conflicts += 1;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -68,6 +68,10 @@ impl FakeStore {
 }
 
 impl BatchStore for FakeStore {
+    fn blocks(&self) -> bool {
+        false
+    }
+
     fn commit(
         &self,
         part: Part,

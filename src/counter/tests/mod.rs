@@ -2,3 +2,4 @@ mod actor;
 mod database;
 mod fake;
 mod model;
+mod worker;

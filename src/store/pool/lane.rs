@@ -68,27 +68,7 @@ impl Lane {
         T: Send + 'static,
         F: FnOnce(&mut Pooled) -> Result<T, StoreError> + Send + 'static,
     {
-        let asked = Instant::now();
-        self.silence.admit(asked)?;
-        let permit = self.permit().await?;
-        let waited = asked.elapsed();
-        metrics::histogram!("roost_db_wait_seconds", "lane" => self.name)
-            .record(waited.as_secs_f64());
-        let lane = self.clone();
-        let origin = Origin::current();
-        let running = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let started = Instant::now();
-            // Both waits together keep to the limit.
-            let left = lane.config.acquire_timeout.saturating_sub(waited).max(SHORTEST_WAIT);
-            let mut pooled = lane.pool.get(left)?;
-            let result = origin.call(name, || work(&mut pooled));
-            if !result.as_ref().is_err_and(StoreError::lost_connection) {
-                lane.silence.end();
-            }
-            record(name, &origin, started.elapsed(), result.as_ref().err());
-            result
-        });
+        let running = tokio::task::spawn_blocking(self.admitted(name, work).await?);
         let limit = self.config.statement_timeout;
         let joined = if limit.is_zero() {
             running.await
@@ -103,6 +83,49 @@ impl Lane {
             }
         };
         joined.map_err(|panic| StoreError::Unavailable(format!("{name}: {panic}")))?
+    }
+
+    /// The same on the thread that polls it, which must be one that may block, and without a limit
+    /// for the call as a whole.
+    pub(super) async fn run_here<T>(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl FnOnce(&mut Pooled) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let run = self.admitted(name, work).await?;
+        run()
+    }
+
+    /// Waits for a permit; what is to be run with it.
+    async fn admitted<T, F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: F,
+    ) -> Result<impl FnOnce() -> Result<T, StoreError> + use<T, F>, StoreError>
+    where
+        F: FnOnce(&mut Pooled) -> Result<T, StoreError>,
+    {
+        let asked = Instant::now();
+        self.silence.admit(asked)?;
+        let permit = self.permit().await?;
+        let waited = asked.elapsed();
+        metrics::histogram!("roost_db_wait_seconds", "lane" => self.name)
+            .record(waited.as_secs_f64());
+        let lane = self.clone();
+        let origin = Origin::current();
+        Ok(move || {
+            let _permit = permit;
+            let started = Instant::now();
+            // Both waits together keep to the limit.
+            let left = lane.config.acquire_timeout.saturating_sub(waited).max(SHORTEST_WAIT);
+            let mut pooled = lane.pool.get(left)?;
+            let result = origin.call(name, || work(&mut pooled));
+            if !result.as_ref().is_err_and(StoreError::lost_connection) {
+                lane.silence.end();
+            }
+            record(name, &origin, started.elapsed(), result.as_ref().err());
+            result
+        })
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {

@@ -25,6 +25,10 @@ struct Watched {
 }
 
 impl BatchStore for Watched {
+    fn blocks(&self) -> bool {
+        self.store.blocks()
+    }
+
     fn commit(
         &self,
         part: Part,
