@@ -145,7 +145,8 @@ mod tests {
         let database = test.config.url.rsplit_once('/').unwrap().1.to_owned();
         admin
             .batch_execute(&format!(
-                "CREATE ROLE {role} LOGIN; ALTER DATABASE {database} OWNER TO {role}"
+                "CREATE ROLE {role} LOGIN; ALTER DATABASE {database} OWNER TO {role}; \
+                 REVOKE SELECT ON pg_stat_bgwriter FROM PUBLIC"
             ))
             .unwrap();
         let (_, server) = test.config.url.split_once('@').unwrap();

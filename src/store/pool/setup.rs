@@ -57,13 +57,14 @@ const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
 /// Says in `roost.life` which life of the server the connection belongs to. After a crash, and on a
 /// replica that takes over, it is another one; after an orderly restart it is not. The server keeps
 /// its statistics in just these cases ([The Cumulative Statistics System]): they tell by the moment
-/// they were begun. See [`locks::fate_of`] for what it is good for.
+/// they were begun. A role that may not see them does without. See [`locks::fate_of`] for what it
+/// is good for.
 ///
 /// [The Cumulative Statistics System]: https://www.postgresql.org/docs/current/monitoring-stats.html
 /// [`locks::fate_of`]: crate::store::locks::fate_of
 const LIFE: &str = "DO $$ BEGIN PERFORM set_config('roost.life', (SELECT \
      coalesce(extract(epoch FROM stats_reset)::text, gen_random_uuid()::text) \
-     FROM pg_stat_bgwriter), FALSE); END $$;";
+     FROM pg_stat_bgwriter), FALSE); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;";
 
 /// Without a limit it is the connection of a long command, which may read whole tables.
 pub(super) fn postgres_setup(statement_timeout: Duration) -> String {
