@@ -74,6 +74,9 @@ pub fn deliver(conn: &mut Conn<'_>, step: Delivery) -> QueryResult<Vec<i64>> {
         }
         Conn::Sqlite(c) => {
             let readers = next_followers(c, step)?;
+            if readers.is_empty() {
+                return Ok(readers);
+            }
             let binds = &[at, tweet, author, after, before, readers.len() as i64];
             let rows = Prepared { sql: DELIVER_SQLITE, binds }.execute(&mut **c)?;
             debug_assert_eq!(rows, readers.len());
