@@ -1,6 +1,7 @@
 //! Operations that wait to be carried out, and whose turn it is to do so.
 
 use std::collections::VecDeque;
+use std::mem::replace;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -40,8 +41,8 @@ impl Queue {
     pub(super) fn put(self: &Arc<Queue>, submit: Submit) -> Option<Turn> {
         let mut waiting = self.waiting.lock();
         waiting.push_back(submit);
-        let was_worked = self.is_worked.send_replace(true);
-        (!was_worked).then(|| Turn { queue: self.clone(), is_over: false })
+        let is_free = self.is_worked.send_if_modified(|is_worked| !replace(is_worked, true));
+        is_free.then(|| Turn { queue: self.clone(), is_over: false })
     }
 
     /// Waits until nothing waits.

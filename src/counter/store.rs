@@ -140,6 +140,7 @@ impl DbStore {
 }
 
 impl BatchStore for DbStore {
+    /// On a file: the thread that waits for the batch may as well write it.
     fn blocks(&self) -> bool {
         self.db.engine() == Engine::Sqlite
     }
@@ -151,7 +152,7 @@ impl BatchStore for DbStore {
         after: AfterCommit,
     ) -> BoxFuture<'static, Result<Committed, CommitError>> {
         let (db, clock, herald) = (self.db.clone(), self.clock.clone(), self.herald.clone());
-        let newness = self.newness.clone();
+        let (newness, blocks) = (self.newness.clone(), self.blocks());
         Box::pin(async move {
             let mut likes = newness.next();
             let attempt = Arc::new(Attempt::new(after));
@@ -173,10 +174,9 @@ impl BatchStore for DbStore {
                 running.ready(written)
             };
             let then = move |_: &()| done.tell();
-            let written = match db.engine() {
-                // A file: the thread that waits for the batch may as well write it.
-                Engine::Sqlite => db.write_here_then("counter.batch", body, then).await,
-                Engine::Postgres => db.write_then("counter.batch", body, then).await,
+            let written = match blocks {
+                true => db.write_here_then("counter.batch", body, then).await,
+                false => db.write_then("counter.batch", body, then).await,
             };
             match written {
                 Ok(()) => attempt.take().ok_or_else(|| CommitError::Not(panicked())),

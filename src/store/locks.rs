@@ -35,6 +35,13 @@ pub struct LockedComment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionName(String);
 
+/// The [`TransactionName`] of the transaction under way, in SQL; [`fate_of`] takes it apart.
+macro_rules! transaction_name {
+    () => {
+        "concat(pg_current_xact_id(), ' ', current_setting('roost.life', TRUE))"
+    };
+}
+
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionFate {
@@ -59,9 +66,11 @@ pub fn lock_tweets(
     match conn {
         Conn::Pg(c) => {
             let query = WithIds::<(BigInt, BigInt, Text)>::new(
-                "SELECT id, user_id, \
-                 concat(pg_current_xact_id(), ' ', current_setting('roost.life', TRUE)) \
-                 FROM tweets WHERE deleted_at IS NULL AND id",
+                concat!(
+                    "SELECT id, user_id, ",
+                    transaction_name!(),
+                    " FROM tweets WHERE deleted_at IS NULL AND id"
+                ),
                 ids,
                 " ORDER BY id FOR NO KEY UPDATE",
             );
@@ -97,10 +106,12 @@ pub fn lock_comments(
     match conn {
         Conn::Pg(c) => {
             let query = WithIds::<(BigInt, BigInt, BigInt, Text)>::new(
-                "SELECT c.id, c.tweet_id, c.user_id, \
-                 concat(pg_current_xact_id(), ' ', current_setting('roost.life', TRUE)) \
-                 FROM comments c JOIN tweets t ON t.id = c.tweet_id \
-                 WHERE t.deleted_at IS NULL AND c.id",
+                concat!(
+                    "SELECT c.id, c.tweet_id, c.user_id, ",
+                    transaction_name!(),
+                    " FROM comments c JOIN tweets t ON t.id = c.tweet_id \
+                     WHERE t.deleted_at IS NULL AND c.id"
+                ),
                 ids,
                 " ORDER BY c.id FOR NO KEY UPDATE OF c",
             );
@@ -128,8 +139,8 @@ pub fn lock_comments(
 /// What became of a transaction that this server, or one that it has taken over from, has begun.
 ///
 /// What a crash takes with it was never written down, the number of the transaction included: the
-/// server gives it to another one afterwards. In another life "committed" may be said of that one.
-/// "In progress" is; and a number that nobody has had yet was lost.
+/// server gives it to another one afterwards. In another life "committed" may be said of that other
+/// one, and "in progress" always is; a number that is not given yet was lost.
 pub fn fate_of(conn: &mut PgConnection, name: &TransactionName) -> QueryResult<TransactionFate> {
     #[derive(QueryableByName)]
     struct Row {

@@ -45,7 +45,7 @@ impl Gate {
         Gate { held, go }
     }
 
-    /// Waits for a transaction that has written likes, is about to commit and can not; its number.
+    /// Waits for a transaction that has written likes, is about to commit and cannot; its number.
     fn hold_a_like(&self, app: &App) -> i64 {
         let number = "SELECT backend_xid::text::bigint AS n FROM pg_stat_activity \
              JOIN pg_locks USING (pid) WHERE relation = 'likes'::regclass \
