@@ -8,25 +8,13 @@ use actix::Arbiter;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::fake::{FakeStore, Fault, Guard, POISONED, Recorder};
-use crate::counter::{
-    Changes, CountSink, Counter, CounterError, LikeKey, LikeKind, Limits, Neighbours, NoRemote,
-};
+use super::fake::{FakeStore, Fault, Guard, POISONED, Recorder, alone, by, heard_by, settle};
+use crate::counter::{Changes, CountSink, Counter, CounterError, Limits, Neighbours};
 
 const SMALL: Limits = Limits { queue: 10, batch: 4, answer: Duration::from_secs(10) };
 
-fn by(user_id: i64) -> LikeKey {
-    LikeKey { user_id, kind: LikeKind::Tweet, object_id: 1 }
-}
-
 fn counter(store: &Arc<FakeStore>, limits: Limits) -> Counter {
-    let neighbours = Neighbours {
-        store: store.clone(),
-        sinks: Vec::new(),
-        remote: Arc::new(NoRemote),
-        guard: Arc::new(NoRemote),
-    };
-    Counter::start(neighbours, limits, Arbiter::current())
+    Counter::start(alone(store.clone()), limits, Arbiter::current())
 }
 
 /// Begins `count` likes, by users 1 and up, and lets them get as far as they can.
@@ -43,13 +31,6 @@ async fn begin(
         .collect();
     settle().await;
     started
-}
-
-/// Lets everything run that can run without time passing.
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn results<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
@@ -146,13 +127,7 @@ async fn a_doubt_that_stays_is_told_to_the_caches() {
     let store = FakeStore::fast();
     store.fail_next([Fault::LostAnswer(usize::MAX)]);
     let sink = Arc::new(Recorder::default());
-    let neighbours = Neighbours {
-        store: store.clone(),
-        sinks: vec![sink.clone()],
-        remote: sink.clone(),
-        guard: Arc::new(NoRemote),
-    };
-    let counter = Counter::start(neighbours, SMALL, Arbiter::current());
+    let counter = Counter::start(heard_by(&sink, store.clone()), SMALL, Arbiter::current());
     assert_eq!(counter.like(by(1)).await, Err(CounterError::Unavailable), "no answer in time");
     // Until the doubt is given up nothing else is committed.
     let next = begin(&counter, [2]).await;
@@ -172,13 +147,7 @@ async fn a_doubt_that_nobody_can_settle_holds_nobody_up() {
     let store = FakeStore::fast();
     store.fail_next([Fault::LostForGood]);
     let sink = Arc::new(Recorder::default());
-    let neighbours = Neighbours {
-        store: store.clone(),
-        sinks: vec![sink.clone()],
-        remote: sink.clone(),
-        guard: Arc::new(NoRemote),
-    };
-    let counter = Counter::start(neighbours, SMALL, Arbiter::current());
+    let counter = Counter::start(heard_by(&sink, store.clone()), SMALL, Arbiter::current());
     let asked = tokio::time::Instant::now();
     assert_eq!(counter.like(by(1)).await, Err(CounterError::Unavailable), "asked in vain");
     assert!(counter.like(by(1)).await.is_ok());
@@ -208,10 +177,9 @@ async fn a_panic_in_a_cache_does_not_kill_the_counter() {
     let store = FakeStore::fast();
     let guard = Guard::default();
     let neighbours = Neighbours {
-        store: store.clone(),
         sinks: vec![Arc::new(Panics(AtomicUsize::new(0)))],
-        remote: Arc::new(NoRemote),
         guard: Arc::new(guard.clone()),
+        ..alone(store)
     };
     let counter = Counter::start(neighbours, SMALL, Arbiter::current());
     assert_eq!(counter.like(by(1)).await, Err(CounterError::Unavailable));
@@ -264,12 +232,7 @@ async fn this_process_hears_before_the_caller_and_redis_after_in_order() {
     let turns = Arc::new(Semaphore::new(0));
     let sink = Arc::new(Recorder { turns: Some(turns.clone()), ..Recorder::default() });
     let guard = Guard::default();
-    let neighbours = Neighbours {
-        store,
-        sinks: vec![sink.clone()],
-        remote: sink.clone(),
-        guard: Arc::new(guard.clone()),
-    };
+    let neighbours = Neighbours { guard: Arc::new(guard.clone()), ..heard_by(&sink, store) };
     let counter = Counter::start(neighbours, SMALL, Arbiter::current());
     for user in 1..5 {
         assert!(counter.like(by(user)).await.is_ok(), "a slow Redis delays nobody");

@@ -6,9 +6,10 @@ use actix::Arbiter;
 use diesel::prelude::*;
 use futures_util::future::join_all;
 
+use super::fake::alone;
 use crate::counter::{
-    Commented, Counter, CounterError, DbStore, Idempotent, LikeKey, LikeKind, Limits, Neighbours,
-    NewComment, NoRemote, Refusal,
+    Commented, Counter, CounterError, DbStore, Idempotent, LikeKey, LikeKind, Limits, NewComment,
+    Refusal,
 };
 use crate::store::counts::tests::{add_tweet, add_user};
 use crate::store::idempotency::IdempotencyKey;
@@ -19,13 +20,13 @@ use crate::store::{Conn, StoreError, on};
 use crate::time::{Clock, Timestamp};
 
 fn start(test: &TestDb) -> Counter {
-    let neighbours = Neighbours {
-        store: Arc::new(DbStore::new(test.db.clone(), Clock::system())),
-        sinks: Vec::new(),
-        remote: Arc::new(NoRemote),
-        guard: Arc::new(NoRemote),
-    };
-    Counter::start(neighbours, Limits::default(), Arbiter::current())
+    start_by(test, Clock::system())
+}
+
+/// The same with times of its own.
+fn start_by(test: &TestDb, clock: Clock) -> Counter {
+    let store = Arc::new(DbStore::new(test.db.clone(), clock));
+    Counter::start(alone(store), Limits::default(), Arbiter::current())
 }
 
 /// Users 1 to 40, and tweets 1 and 2 by users 1 and 2.
@@ -208,16 +209,7 @@ async fn comments_of_one_tweet_are_unique_and_increasing_in_time() {
         let nodes = if test.name == "sqlite" { 1 } else { 3 };
         // Clocks far apart, and all of them behind the newest comment.
         let counters: Vec<Counter> = (0..nodes)
-            .map(|node| {
-                let clock = Clock::from_source(move || 1_000 - node * 500);
-                let neighbours = Neighbours {
-                    store: Arc::new(DbStore::new(test.db.clone(), clock)),
-                    sinks: Vec::new(),
-                    remote: Arc::new(NoRemote),
-                    guard: Arc::new(NoRemote),
-                };
-                Counter::start(neighbours, Limits::default(), Arbiter::current())
-            })
+            .map(|node| start_by(&test, Clock::from_source(move || 1_000 - node * 500)))
             .collect();
         let mut last = Timestamp(0);
         for round in 0..10 {

@@ -10,13 +10,37 @@ use tokio::sync::Semaphore;
 
 use crate::counter::{
     AfterCommit, Answer, BatchStore, CacheGuard, CachePermit, Changes, CommitError, Committed,
-    CountSink, Doubt, Fate, LikeKey, Liked, Operation, Part, Refusal, RemoteSink, TransactionHook,
+    CountSink, Doubt, Fate, LikeKey, LikeKind, Liked, Neighbours, NoRemote, Operation, Part,
+    Refusal, RemoteSink, TransactionHook,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
 /// The user whose likes break a constraint.
 pub(super) const POISONED: i64 = 666;
+
+/// A like of tweet 1.
+pub(super) fn by(user_id: i64) -> LikeKey {
+    LikeKey { user_id, kind: LikeKind::Tweet, object_id: 1 }
+}
+
+/// Lets everything run on this thread that can run without time passing.
+pub(super) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A database without caches.
+pub(super) fn alone(store: Arc<dyn BatchStore>) -> Neighbours {
+    let (remote, guard) = (Arc::new(NoRemote), Arc::new(NoRemote));
+    Neighbours { store, sinks: Vec::new(), remote, guard }
+}
+
+/// A database, and one who plays the caches in this process and outside.
+pub(super) fn heard_by(sink: &Arc<Recorder>, store: Arc<dyn BatchStore>) -> Neighbours {
+    Neighbours { sinks: vec![sink.clone()], remote: sink.clone(), ..alone(store) }
+}
 
 /// What the next transaction does instead of succeeding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,26 +5,17 @@ use std::sync::{Arc, mpsc};
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::fake::FakeStore;
+use super::fake::{FakeStore, alone, by, settle};
 use crate::counter::queue::{Queue, Submit};
-use crate::counter::{
-    Answer, BatchStore, Counter, CounterError, DbStore, LikeKey, LikeKind, Limits, Neighbours,
-    NoRemote, Operation,
-};
+use crate::counter::{Answer, BatchStore, Counter, CounterError, DbStore, Limits, Operation};
 use crate::origin::Origin;
 use crate::store::Db;
 use crate::store::counts::tests::{add_tweet, add_user};
 use crate::store::testing::sqlite;
 use crate::time::Clock;
 
-fn by(user_id: i64) -> LikeKey {
-    LikeKey { user_id, kind: LikeKind::Tweet, object_id: 1 }
-}
-
 fn start(store: Arc<dyn BatchStore>, arbiter: ArbiterHandle) -> Counter {
-    let (remote, guard) = (Arc::new(NoRemote), Arc::new(NoRemote));
-    let neighbours = Neighbours { store, sinks: Vec::new(), remote, guard };
-    Counter::start(neighbours, Limits::default(), arbiter)
+    Counter::start(alone(store), Limits::default(), arbiter)
 }
 
 type Told = oneshot::Receiver<Result<Answer, CounterError>>;
@@ -108,9 +99,7 @@ async fn a_transaction_that_waits_for_the_file_holds_up_no_actor() {
     is_held.await.unwrap();
     let like = actix::spawn(async move { counter.like(by(1)).await });
     // Whatever the counter does on this thread, it does now.
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
+    settle().await;
     release.send(()).unwrap();
     holding.await.unwrap().unwrap();
     assert!(like.await.unwrap().unwrap().created);
