@@ -59,7 +59,6 @@ impl Core {
     ) -> Self {
         Core {
             awaited: Awaited::new(&db),
-            throttle: Mutex::new(Throttle::new(redis.is_configured())),
             db,
             clock,
             config,
@@ -69,6 +68,7 @@ impl Core {
             added: AtomicUsize::new(0),
             open_tasks: AtomicI64::new(0),
             rotation: Mutex::default(),
+            throttle: Mutex::default(),
             careful: AtomicBool::new(false),
             revived: AtomicBool::new(false),
             discards: Discards::default(),

@@ -6,15 +6,12 @@ use super::rounds::Pace;
 
 /// How long a round should take. A write that comes meanwhile ends it early, but for its commit:
 /// on SQLite that writes all pages that the round has changed, which is half of the time. Other
-/// nodes, who wait for the same lock, cannot end it.
-const AT_LEISURE: Duration = Duration::from_millis(40);
-
-/// The same when Redis follows. It does so while the next round is under way, so the shorter the
-/// rounds, the less is left to be told at the end.
-const AHEAD_OF_REDIS: Duration = Duration::from_millis(30);
+/// nodes, who wait for the same lock, cannot end it. Redis follows one round while the next is
+/// under way, so the shorter the rounds, the less is left to be told at the end.
+const AT_LEISURE: Duration = Duration::from_millis(20);
 
 /// The same when a tweet waits in it for its first followers, and larger deliveries too.
-const IN_A_HURRY: Duration = Duration::from_millis(12);
+const IN_A_HURRY: Duration = Duration::from_millis(6);
 
 /// Rows per second before anything has been measured.
 const FIRST_GUESS: f64 = 100_000.0;
@@ -26,18 +23,18 @@ const NEWEST: f64 = 0.3;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttle {
     rows_per_s: f64,
-    at_leisure: Duration,
+}
+
+impl Default for Throttle {
+    fn default() -> Throttle {
+        Throttle { rows_per_s: FIRST_GUESS }
+    }
 }
 
 impl Throttle {
-    pub(super) fn new(redis_follows: bool) -> Throttle {
-        let at_leisure = if redis_follows { AHEAD_OF_REDIS } else { AT_LEISURE };
-        Throttle { rows_per_s: FIRST_GUESS, at_leisure }
-    }
-
     /// Rows of a round.
     pub(super) fn rows(&self, pace: Pace) -> usize {
-        self.rows_in(pace, self.at_leisure)
+        self.rows_in(pace, AT_LEISURE)
     }
 
     /// Rows of a round that somebody waits for.
@@ -67,27 +64,25 @@ mod tests {
 
     #[test]
     fn rounds_come_to_take_the_time_they_should() {
-        for (redis, limit) in [(false, AT_LEISURE), (true, AHEAD_OF_REDIS)] {
-            for rows_per_s in [10_000.0, 80_000.0, 300_000.0] {
-                let mut throttle = Throttle::new(redis);
-                let pace = Pace::default();
-                let time = |rows: usize| Duration::from_secs_f64(rows as f64 / rows_per_s + 0.002);
-                for _ in 0..30 {
-                    let rows = throttle.rows(pace);
-                    throttle.learn(rows, rows, time(rows));
-                }
-                let took = time(throttle.rows(pace));
-                assert!(took <= limit * 5 / 4, "{redis}, {rows_per_s} rows per second: {took:?}");
-                assert!(took >= limit / 2, "{redis}, {rows_per_s} rows per second: {took:?}");
-                assert!(throttle.hurried_rows(pace) < throttle.rows(pace));
+        for rows_per_s in [20_000.0, 80_000.0, 300_000.0] {
+            let mut throttle = Throttle::default();
+            let pace = Pace::default();
+            let time = |rows: usize| Duration::from_secs_f64(rows as f64 / rows_per_s + 0.002);
+            for _ in 0..30 {
+                let rows = throttle.rows(pace);
+                throttle.learn(rows, rows, time(rows));
             }
+            let took = time(throttle.rows(pace));
+            assert!(took <= AT_LEISURE * 5 / 4, "{rows_per_s} rows per second: {took:?}");
+            assert!(took >= AT_LEISURE / 2, "{rows_per_s} rows per second: {took:?}");
+            assert!(throttle.hurried_rows(pace) < throttle.rows(pace));
         }
     }
 
     #[test]
     fn the_limits_hold_and_short_rounds_teach_nothing() {
         let pace = Pace { least_rows: 10, most_rows: 20, ..Pace::default() };
-        let mut throttle = Throttle::new(false);
+        let mut throttle = Throttle::default();
         assert_eq!(throttle.rows(pace), 20);
         throttle.learn(20, 1, Duration::from_secs(1));
         assert_eq!(throttle.rows(pace), 20);
