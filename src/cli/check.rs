@@ -12,6 +12,7 @@ use crate::store::{Db, StoreError};
 use crate::time::Timestamp;
 
 use super::Status;
+use super::output::say;
 use super::progress::Progress;
 use super::redis::Redis;
 
@@ -46,28 +47,28 @@ pub fn run(args: &Args) -> anyhow::Result<Status> {
     let report = database(&db, args.feeds.remove_on_unfollow.is_on(), args.limit)?;
     let mut wrong = report.total();
     for line in unfinished(&db)? {
-        println!("note: {line}");
+        say!("note: {line}");
     }
     for (check, total) in report.totals {
-        println!("{total} x {}", title(check));
+        say!("{total} x {}", title(check));
     }
     if let Some(Redis { runtime, tier }) = &redis {
         let limit = args.feeds.list_limit as usize;
         let compared = redis::compare(&db, tier, limit, args.limit, &redis::LOOKS_AFTER);
         let found = runtime.block_on(compared)?;
-        println!("note: {} keys in Redis, {} lists void", found.keys, found.void);
+        say!("note: {} keys in Redis, {} lists void", found.keys, found.void);
         if found.strangers > 0 {
-            println!("note: {} keys that only look like Roost's", found.strangers);
+            say!("note: {} keys that only look like Roost's", found.strangers);
         }
         if found.differences > 0 {
-            println!("{} x key in Redis", found.differences);
+            say!("{} x key in Redis", found.differences);
         }
         wrong += found.differences;
     }
     match wrong {
-        0 => println!("No differences."),
-        1 => println!("1 difference."),
-        many => println!("{many} differences."),
+        0 => say!("No differences."),
+        1 => say!("1 difference."),
+        many => say!("{many} differences."),
     }
     Ok(Status::from(wrong > 0))
 }

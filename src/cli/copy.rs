@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
+use super::output::say;
 use super::progress::Progress;
 use super::{Status, check};
 use crate::config::StorageConfig;
@@ -31,14 +32,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Status> {
     let from = super::open_existing(&args.from)?;
     let (to, _claim) = open_target(&args.from, &args.to)?;
     let rows = copy(&from, &to)?;
-    println!("{rows} rows copied. Photos are files: copy the media folder too.");
+    say!("{rows} rows copied. Photos are files: copy the media folder too.");
     let report = check::database(&to, false, PRINTED)?;
     for (check, total) in &report.totals {
-        println!("{total} x {}", check::title(*check));
+        say!("{total} x {}", check::title(*check));
     }
     match report.total() {
-        0 => println!("The copy has been checked: no differences."),
-        wrong => println!("{wrong} differences. They may be the source's: see roost check."),
+        0 => say!("The copy has been checked: no differences."),
+        wrong => say!("{wrong} differences. They may be the source's: see roost check."),
     }
     Ok(Status::from(report.total() > 0))
 }

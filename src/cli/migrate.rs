@@ -1,5 +1,6 @@
 //! `roost migrate`.
 
+use super::output::say;
 use crate::config::StorageConfig;
 use crate::store::migrations;
 
@@ -13,9 +14,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     super::make_data_dir(&args.storage)?;
     match migrations::run(&super::long_running(&args.storage))? {
-        0 => println!("The database is up to date."),
-        1 => println!("1 migration ran; the database is up to date."),
-        many => println!("{many} migrations ran; the database is up to date."),
+        0 => say!("The database is up to date."),
+        1 => say!("1 migration ran; the database is up to date."),
+        many => say!("{many} migrations ran; the database is up to date."),
     }
     Ok(())
 }

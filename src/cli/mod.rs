@@ -3,6 +3,7 @@
 pub mod check;
 mod copy;
 mod migrate;
+mod output;
 mod progress;
 pub mod rebuild;
 mod redis;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use super::output::say;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 /// Plain lines are at least this far apart.
@@ -51,8 +52,8 @@ impl Progress {
     /// Prints a line that must not be torn by the bar.
     pub(super) fn print(&self, line: &str) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| println!("{line}")),
-            Shown::Lines { .. } => println!("{line}"),
+            Shown::Bar(bar) => bar.suspend(|| say!("{line}")),
+            Shown::Lines { .. } => say!("{line}"),
         }
     }
 

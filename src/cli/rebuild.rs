@@ -6,6 +6,7 @@
 
 use anyhow::ensure;
 
+use super::output::say;
 use super::progress::Progress;
 use super::redis::Redis;
 use crate::config::StorageConfig;
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let user = args.whom.user.as_deref().map(|user| super::user::find(&db, user)).transpose()?;
     let repaired = rebuild(&db, redis.as_ref(), user.map(|account| account.id))?;
     let Repaired { profiles, tweets, comments } = repaired;
-    println!("Counts put right: {profiles} profiles, {tweets} tweets, {comments} comments.");
+    say!("Counts put right: {profiles} profiles, {tweets} tweets, {comments} comments.");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use indicatif::HumanCount;
 
 use self::draw::Draw;
 use self::plan::Plan;
+use super::output::say;
 use super::progress::Progress;
 use crate::config::StorageConfig;
 use crate::store::bulk::{self, ROWS_PER_COPY};
@@ -146,7 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let hash = hash(&args.password, args.seed)?;
     let plan = Plan::draw(args.seed, args.until, &sizes);
     write(&db, &plan, &hash)?;
-    println!(
+    say!(
         "Seeded {} users, {} follows, {} tweets, {} feed entries, {} comments, {} likes.",
         HumanCount(u64::from(plan.users)),
         HumanCount(plan.follows()),
@@ -155,7 +156,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         HumanCount(plan.comments()),
         HumanCount(plan.likes()),
     );
-    println!("Log in as user000001 to user{:06}, password {}", plan.users, args.password);
+    say!("Log in as user000001 to user{:06}, password {}", plan.users, args.password);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use tokio::runtime::Runtime;
 
+use super::output::say;
 use crate::accounts::{AccountError, Accounts, Rules, Settings, TRUSTED_FOR};
 use crate::bus::Bus;
 use crate::config::{Length, StorageConfig};
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn show(whom: &Whom) -> anyhow::Result<()> {
     let (_, account) = open(whom)?;
     let state = if account.disabled { "disabled" } else { "open" };
-    println!("{} {} {state}, since {}", account.id, account.username, account.created_at);
+    say!("{} {} {state}, since {}", account.id, account.username, account.created_at);
     Ok(())
 }
 
@@ -83,7 +84,7 @@ fn set_disabled(whom: &Whom, disabled: bool) -> anyhow::Result<()> {
     let (runtime, accounts) = open_accounts(db, &whom.storage, Length { min: 1, max: 128 })?;
     runtime.block_on(accounts.set_disabled(account.id, disabled))?;
     let done = if disabled { "disabled" } else { "open" };
-    println!("{} is {done}; {}.", account.username, when_noticed(&whom.storage)?);
+    say!("{} is {done}; {}.", account.username, when_noticed(&whom.storage)?);
     Ok(())
 }
 
@@ -100,7 +101,7 @@ fn reset_password(reset: &Reset) -> anyhow::Result<()> {
         other => other?,
     }
     if !reset.stdin {
-        println!("{password}");
+        say!("{password}");
     }
     eprintln!("{} has a new password; {}.", account.username, when_noticed(&reset.whom.storage)?);
     Ok(())

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use self::verdict::Verdict;
 use super::Status;
+use super::output::say;
 use super::redis::Redis;
 use crate::config::{FeedConfig, StorageConfig};
 use crate::redis_tier::{Found, ListKey, ListKind};
@@ -49,10 +50,10 @@ pub fn run(args: &Args) -> anyhow::Result<Status> {
         .read_blocking(|conn| Ok(explain::user(conn, &args.user)?))?
         .with_context(|| format!("there is no user {}", args.user))?;
     let facts = db.read_blocking(|conn| Ok(explain::facts(conn, reader, args.tweet)?))?;
-    println!("Tweet {} in the feed of {name} ({reader})", args.tweet);
+    say!("Tweet {} in the feed of {name} ({reader})", args.tweet);
     let verdict = verdict::judge(&facts, args.feeds.remove_on_unfollow.is_on());
-    println!("{}: {}", if verdict.is_there { "It is there" } else { "It is not there" }, verdict);
-    println!();
+    say!("{}: {}", if verdict.is_there { "It is there" } else { "It is not there" }, verdict);
+    say!("");
     tiers(args, &db, &facts);
     tasks(&facts);
     Ok(Status::from(!verdict.is_there))
@@ -65,9 +66,9 @@ fn tiers(args: &Args, db: &Db, facts: &Facts) {
         [at] => format!("yes, entry {} ({at})", at.micros()),
         several => format!("{} times, which is wrong: see roost check", several.len()),
     };
-    println!("database  {database}");
-    println!("Redis     {}", in_redis(args, db, facts));
-    println!("memory    {}", in_memory(args, facts));
+    say!("database  {database}");
+    say!("Redis     {}", in_redis(args, db, facts));
+    say!("memory    {}", in_memory(args, facts));
 }
 
 fn in_redis(args: &Args, db: &Db, facts: &Facts) -> String {
@@ -128,7 +129,7 @@ fn held(holds: bool, covers: bool, entries: usize, facts: &Facts) -> String {
 /// The tasks that have to do with it.
 fn tasks(facts: &Facts) {
     for task in facts.of_tweet.iter().chain(&facts.of_pair) {
-        println!("task      {}", describe(task));
+        say!("task      {}", describe(task));
     }
 }
 

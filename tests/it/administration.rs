@@ -12,6 +12,7 @@ on_every_setup! {
     a_new_password_replaces_the_old_one,
     a_copy_is_a_database_like_its_source,
     a_seed_beside_a_running_service_does_no_harm,
+    an_answer_that_nobody_reads_to_its_end_is_no_failure,
 }
 
 fn run(app: &App, arguments: &[&str]) -> Output {
@@ -170,5 +171,20 @@ fn exit_codes_tell_failures_from_answers() {
         (&["why", "nobody", "1"], 2),
     ] {
         assert_eq!(code(arguments), expected, "{arguments:?}");
+    }
+}
+
+/// As with `| head`.
+fn an_answer_that_nobody_reads_to_its_end_is_no_failure(app: App) {
+    let ann = app.sign_up("ann");
+    let tweet = id(&ann.tweet("one")).to_string();
+    for arguments in [&["check"][..], &["why", "ann", &tweet], &["user", "show", "ann"]] {
+        let mut command = command(&app, arguments);
+        let mut asked = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(asked.stdout.take());
+        let ended = asked.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
     }
 }
