@@ -11,13 +11,16 @@ macro_rules! say {
 pub(super) use say;
 
 /// Whoever reads only the head of an answer, as `| head` does, has what he wanted: the command goes
-/// on to its end, and its exit status is the same. An answer that is lost in another way, on a full
-/// disk say, must not look like one that was given.
+/// on to its end, and its exit status is the same.
+///
+/// # Panics
+/// When standard output fails in another way, on a full disk say, as [`println!`] does: an answer
+/// that is lost must not look like one that was given.
 pub(super) fn line(words: fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(io::stdout(), "{words}")
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        eprintln!("error: the answer cannot be written: {error}");
-        std::process::exit(2);
+    match writeln!(io::stdout(), "{words}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            panic!("failed printing to stdout: {error}");
+        }
+        _ => {}
     }
 }
