@@ -26,33 +26,29 @@
 mod codec;
 mod listener;
 mod news;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Thread;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch as value};
 
 pub use codec::{Garbled, Heard, decode, encode};
 pub use news::{Call, News};
+use shared::{Eager, Shared};
 
 use crate::fanout::Announcement;
 use crate::redis_tier::RedisTier;
 use crate::store::nodes::{self, Standing};
 use crate::store::{Conn, Db, DbConfig, Engine, StoreError};
 
-/// A node that has heard nothing from Postgres for so long takes itself for deaf. It asks every
-/// second.
-const DEAF_AFTER: Duration = Duration::from_secs(5);
-
 /// Longest wait for a node's own word to come around.
 const ECHO_LIMIT: Duration = Duration::from_secs(2);
+
+/// How the one process on a database stands.
+const ALONE: Standing = Standing { is_member: true, has_company: false };
 
 /// Who in this process is to hear of commits. Called on the listener's thread: must not block.
 pub trait Hearer: Send + Sync + 'static {
@@ -82,27 +78,6 @@ pub struct Bus {
     shared: Option<Arc<Shared>>,
 }
 
-struct Shared {
-    me: i64,
-    db: Db,
-    url: String,
-    born: Instant,
-    /// Whether what is cached may be believed.
-    is_listening: AtomicBool,
-    /// When Postgres was last heard of, in milliseconds after `born`.
-    heard_at: AtomicU64,
-    /// Transactions announced.
-    announced: AtomicU64,
-    /// Who waits for the node's own word to come around.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<()>>>,
-    /// How many wait: the listener then looks more often.
-    eager: AtomicUsize,
-    thread: Mutex<Option<Thread>>,
-    is_closed: AtomicBool,
-    /// Set when this node is believed and believes.
-    joined: value::Sender<bool>,
-}
-
 impl Bus {
     /// The bus of one process on its database: it has nobody to tell.
     pub fn alone() -> Bus {
@@ -117,21 +92,7 @@ impl Bus {
         if config.engine()? == Engine::Sqlite {
             return Ok(Bus::alone());
         }
-        let shared = Shared {
-            me: draw_name()?,
-            db: db.clone(),
-            url: config.url.clone(),
-            born: Instant::now(),
-            is_listening: AtomicBool::new(false),
-            heard_at: AtomicU64::new(0),
-            announced: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            eager: AtomicUsize::new(0),
-            thread: Mutex::new(None),
-            is_closed: AtomicBool::new(false),
-            joined: value::Sender::new(false),
-        };
-        Ok(Bus { shared: Some(Arc::new(shared)) })
+        Ok(Bus { shared: Some(Arc::new(Shared::new(config, db)?)) })
     }
 
     /// Whether there may be other nodes: not on SQLite.
@@ -244,94 +205,5 @@ impl Bus {
         if let Err(error) = left {
             tracing::debug!(%error, "another node will notice that this one has left");
         }
-    }
-}
-
-/// How the one process on a database stands.
-const ALONE: Standing = Standing { is_member: true, has_company: false };
-
-/// The name of a new node: a random positive number of 31 bits, which is what an advisory lock
-/// takes.
-fn draw_name() -> anyhow::Result<i64> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes)?;
-    Ok(i64::from(u32::from_le_bytes(bytes) >> 1).max(1))
-}
-
-impl Shared {
-    fn number(&self) -> u64 {
-        self.announced.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    fn announce(
-        &self,
-        conn: &mut Conn<'_>,
-        number: u64,
-        news: &News,
-    ) -> Result<Standing, StoreError> {
-        if news.is_empty() {
-            return Ok(ALONE);
-        }
-        Ok(nodes::announce(conn, self.me, &encode(self.me, number, news))?)
-    }
-
-    fn wait_for(&self, number: u64) -> oneshot::Receiver<()> {
-        let (sender, echo) = oneshot::channel();
-        let mut waiting = self.waiting.lock();
-        // Those of transactions that were rolled back.
-        waiting.retain(|_, waiter| !waiter.is_closed());
-        waiting.insert(number, sender);
-        echo
-    }
-
-    /// The node's own word has come around.
-    fn came_around(&self, number: u64) {
-        if let Some(waiter) = self.waiting.lock().remove(&number) {
-            let _ = waiter.send(());
-        }
-    }
-
-    fn now(&self) -> u64 {
-        self.born.elapsed().as_millis() as u64
-    }
-
-    /// Postgres has answered.
-    fn heard(&self) {
-        self.heard_at.store(self.now(), Ordering::Release);
-    }
-
-    /// The session is lost: nobody waits for it in vain.
-    fn deafen(&self) {
-        self.is_listening.store(false, Ordering::Release);
-        self.waiting.lock().clear();
-        metrics::gauge!("roost_bus_listening").set(0.0);
-    }
-
-    fn is_deaf(&self) -> bool {
-        let silent_ms = self.now().saturating_sub(self.heard_at.load(Ordering::Acquire));
-        !self.is_listening.load(Ordering::Acquire) || silent_ms > DEAF_AFTER.as_millis() as u64
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = &*self.thread.lock() {
-            thread.unpark();
-        }
-    }
-}
-
-/// Makes the listener look often for as long as this lives.
-struct Eager<'a>(&'a Shared);
-
-impl<'a> Eager<'a> {
-    fn begin(shared: &'a Shared) -> Self {
-        shared.eager.fetch_add(1, Ordering::AcqRel);
-        shared.wake();
-        Eager(shared)
-    }
-}
-
-impl Drop for Eager<'_> {
-    fn drop(&mut self) {
-        self.0.eager.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 
 use diesel::connection::SimpleConnection;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::redis_tier::Owner;
