@@ -2,4 +2,5 @@ mod actor;
 mod database;
 mod fake;
 mod model;
+mod naive;
 mod worker;
