@@ -1,5 +1,6 @@
 //! The ordered writer without its actor: a test says what is committed when, round by round.
 
+mod belongings;
 mod crash;
 mod fairness;
 mod isolation;

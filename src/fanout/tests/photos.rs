@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::races::{belongings, rows_of};
+use super::belongings::{belongings, rows_of};
 use super::{DEFAULTS, Desk, SMALL, on_both, open_tasks};
 use crate::time::Clock;
 
