@@ -1,8 +1,5 @@
 //! What a request costs in database calls and Redis commands, by Roost's own books.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use crate::harness::{App, Client, Setup, on_every_setup};
 
 on_every_setup! {
@@ -86,21 +83,12 @@ fn kept_of_warm_pages(app: &App) -> f64 {
     of_warm
 }
 
-/// A service that has just started may not have found its Redis yet, and reads without it.
-fn wait_for_redis(app: &App) {
-    let begun = Instant::now();
-    while app.setup == Setup::PostgresRedis && app.metric("roost_redis_up") != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "Redis does not come up");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn a_cold_page_costs_the_same_for_one_item_and_for_twenty(setup: Setup) {
     let cost = |tweets: usize| {
         let mut app = App::on(setup).start();
         let ann = reader(&app, tweets);
         app.restart();
-        wait_for_redis(&app);
+        app.wait_for_redis();
         // The session and the caller's own card are not what this is about.
         ann.get("/api/accounts/login_status/").expect(200);
         let before = spent(&app);

@@ -1,7 +1,5 @@
 //! A page is the same to the byte whether it comes from memory, from Redis or from the database.
 
-use std::time::{Duration, Instant};
-
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -66,15 +64,6 @@ fn counted(app: &App, name: &str, source: &str) -> f64 {
     app.metric(&format!("{name}{{source=\"{source}\"}}")).unwrap_or(0.0)
 }
 
-/// A server does not wait for its Redis tier when it starts.
-fn wait_for_redis(app: &App) {
-    let asked = Instant::now();
-    while app.setup == Setup::PostgresRedis && app.metric("roost_redis_up") != Some(1.0) {
-        assert!(asked.elapsed() < Duration::from_secs(10), "the Redis tier does not come up");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn a_page_has_the_same_bytes_from_every_tier(setup: Setup) {
     const PAGES_FROM: &str = "roost_timeline_pages_total";
     const LOADS_FROM: &str = "roost_timeline_loads_total";
@@ -94,7 +83,7 @@ fn a_page_has_the_same_bytes_from_every_tier(setup: Setup) {
         assert_eq!(from_memory, paths.len() as f64, "every page came from memory");
 
         app.restart();
-        wait_for_redis(&app);
+        app.wait_for_redis();
         let tiered = read(&reader, &paths);
         let source = if setup == Setup::PostgresRedis { "redis" } else { "database" };
         assert_eq!(counted(&app, LOADS_FROM, source), 2.0, "both timelines from {source}");

@@ -23,6 +23,8 @@ use super::{Setup, Value, json};
 
 /// Longest wait for what goes on in the background to end.
 const QUIET_WITHIN: Duration = Duration::from_secs(10);
+/// Longest wait of a server that has started for its Redis.
+const REDIS_WITHIN: Duration = Duration::from_secs(10);
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse";
 
@@ -119,6 +121,16 @@ impl App {
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
         while self.sql(others) > 0 {
             assert!(asked.elapsed() < QUIET_WITHIN, "still connected after {QUIET_WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the server has found its Redis, if it has one: it does not wait for that when it
+    /// starts.
+    pub fn wait_for_redis(&self) {
+        let asked = Instant::now();
+        while self.setup == Setup::PostgresRedis && self.metric("roost_redis_up") != Some(1.0) {
+            assert!(asked.elapsed() < REDIS_WITHIN, "no Redis within {REDIS_WITHIN:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
