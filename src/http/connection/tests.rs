@@ -25,6 +25,15 @@ fn connect() -> (DuplexStream, Guarded<DuplexStream>, Rc<Conduct>) {
     (client, guarded, conduct)
 }
 
+/// The same with a request whose head has been read and that is worked on.
+async fn connect_and_begin() -> (DuplexStream, Guarded<DuplexStream>, Rc<Conduct>) {
+    let (mut client, mut stream, conduct) = connect();
+    client.write_all(b"head").await.unwrap();
+    stream.read_exact(&mut [0; 4]).await.unwrap();
+    conduct.begin();
+    (client, stream, conduct)
+}
+
 /// How long the stream goes on until its end, and how many bytes it gives.
 async fn read_to_end(stream: &mut Guarded<DuplexStream>) -> (Duration, usize) {
     let begun = Instant::now();

@@ -7,10 +7,7 @@ use super::*;
 async fn of_a_body_that_nobody_reads_so_much_is_taken_for_so_long() {
     // Fast: no more than the limit. Slow: not longer than it.
     for pause in [Duration::ZERO, Duration::from_millis(100)] {
-        let (mut client, mut stream, conduct) = connect();
-        client.write_all(b"head").await.unwrap();
-        stream.read_exact(&mut [0; 4]).await.unwrap();
-        conduct.begin();
+        let (mut client, mut stream, conduct) = connect_and_begin().await;
         conduct.end(false);
         let piece = vec![0; 32 * 1024];
         let send_for_ever = async {
@@ -125,10 +122,7 @@ async fn who_waits_behind_a_request_is_heard_when_its_answer_is_complete() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_comes_as_it_is_asked_for() {
-    let (mut client, mut stream, conduct) = connect();
-    client.write_all(b"head").await.unwrap();
-    stream.read_exact(&mut [0; 4]).await.unwrap();
-    conduct.begin();
+    let (mut client, mut stream, conduct) = connect_and_begin().await;
     client.write_all(&vec![0; 50_000]).await.unwrap();
     assert_eq!(read_what_there_is(&mut stream).await, 0, "nobody has asked");
     conduct.asked(true);
@@ -142,10 +136,7 @@ async fn a_body_comes_as_it_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_connection_is_noticed_while_somebody_works_for_it() {
     for ahead in [0, 100] {
-        let (mut client, mut stream, conduct) = connect();
-        client.write_all(b"head").await.unwrap();
-        stream.read_exact(&mut [0; 4]).await.unwrap();
-        conduct.begin();
+        let (mut client, mut stream, conduct) = connect_and_begin().await;
         client.write_all(&vec![b'G'; ahead]).await.unwrap();
         let leave = async {
             sleep(SECOND).await;

@@ -56,10 +56,7 @@ async fn an_idle_connection_is_kept_from_its_last_answer_on() {
 
 #[tokio::test(start_paused = true)]
 async fn work_may_take_its_time_and_idleness_begins_after_it() {
-    let (mut client, mut stream, conduct) = connect();
-    client.write_all(b"head").await.unwrap();
-    stream.read_exact(&mut [0; 4]).await.unwrap();
-    conduct.begin();
+    let (_client, mut stream, conduct) = connect_and_begin().await;
     let working = timeout(600 * SECOND, read_to_end(&mut stream)).await;
     assert!(working.is_err(), "ended while it worked");
     conduct.end(true);
