@@ -1,5 +1,7 @@
 //! The command line: `roost` is `roost serve`; the other commands look after the database.
 
+#![warn(clippy::print_stdout, reason = "say! does not mind a reader who has gone")]
+
 pub mod check;
 mod copy;
 mod migrate;

@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::output::say;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+
+use super::output::say;
 
 /// Plain lines are at least this far apart.
 const LINE_EVERY: Duration = Duration::from_secs(5);
