@@ -119,7 +119,8 @@ fn a_kill_in_the_middle_of_a_fan_out_loses_and_repeats_nothing(mut app: App) {
         times[times.len() / 2],
         times[times.len() - 1],
     );
-    if effort::is_long() {
+    // Enough for the range to have settled.
+    if times.len() >= 50 {
         assert!(resumed * 4 >= times.len(), "too few of the kills were among deliveries");
     }
 }
