@@ -27,8 +27,9 @@ pub struct WriterConfig {
 /// Carries out `ops` as if one after another: each has its moment, in the order of `ops`.
 ///
 /// The posts are written first, in bulk. That is the same as in order, since whatever asks
-/// for "tweets before this follow" or "followers before this tweet" compares the moments; only
-/// whether an author has followers is looked up after the follows of the group.
+/// for "tweets before this follow", "followers before this tweet" or "the tweet to delete" compares
+/// the moments; only whether an author has followers, and whether a tweet is still to be delivered,
+/// is looked up after the rest of the group.
 pub(super) fn commit(
     conn: &mut Conn<'_>,
     config: WriterConfig,
@@ -44,6 +45,8 @@ pub(super) fn commit(
     for (op, at) in dated {
         outcomes.push(match op {
             Op::Post(_) => posts.next_outcome()?,
+            // By somebody who guessed its id.
+            Op::Delete { tweet_id, .. } if posts.is_to_come(*tweet_id, at) => Outcome::NotFound,
             Op::Delete { user_id, tweet_id } => {
                 delete(conn, *user_id, *tweet_id, at, &mut effects)?
             }

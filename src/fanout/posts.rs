@@ -65,7 +65,13 @@ impl PostGroup {
         self.outcomes.next().ok_or(diesel::result::Error::NotFound)
     }
 
-    /// Adds a fan-out task for each tweet whose author has followers; the others are delivered.
+    /// Whether this tweet is written already, but is posted later in the group than `at`.
+    pub(super) fn is_to_come(&self, tweet_id: i64, at: Timestamp) -> bool {
+        self.new.iter().zip(&self.ids).any(|(new, id)| *id == tweet_id && new.created_at > at)
+    }
+
+    /// Adds a fan-out task for each tweet that still stands and whose author has followers; the
+    /// others are delivered.
     pub(super) fn add_deliveries(
         &self,
         conn: &mut Conn<'_>,
@@ -75,7 +81,9 @@ impl PostGroup {
         let authors: Vec<i64> = self.new.iter().map(|tweet| tweet.user_id).collect();
         let followed = tweets::followed_authors(conn, &authors)?;
         let (with, without): (Vec<_>, Vec<_>) =
-            self.new.iter().zip(&self.ids).partition(|(new, _)| followed.contains(&new.user_id));
+            self.new.iter().zip(&self.ids).partition(|(new, id)| {
+                followed.contains(&new.user_id) && !effects.dead_tweets.contains(id)
+            });
         let deliveries: Vec<NewTask> = with
             .into_iter()
             .map(|(tweet, id)| NewTask {

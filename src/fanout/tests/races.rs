@@ -251,3 +251,34 @@ fn only_the_owner_deletes_and_only_once() {
         assert!(entries(test, TimelineKey::Author(AUTHOR)).is_empty());
     });
 }
+
+/// Ids can be guessed: the delete of a tweet may be committed together with its post.
+#[test]
+fn a_delete_in_the_group_of_the_post_comes_after_it_or_finds_nothing() {
+    on_both(async |test| {
+        let desk = Desk::open(test);
+        followed(&desk).await;
+        let delete = |tweet_id| Op::Delete { user_id: AUTHOR, tweet_id };
+        let before = desk.post(AUTHOR).await;
+        desk.check_windows(1..=9);
+
+        let gone = before + 1;
+        let answers = desk.group(vec![post(AUTHOR), delete(gone)]).await;
+        assert!(matches!(&answers[0], Ok(Outcome::Posted(posted)) if posted.tweet_id == gone));
+        assert!(matches!(answers[1], Ok(Outcome::Deleted)), "{}: {answers:?}", test.name);
+        desk.settle().await;
+        for reader in 1..=9 {
+            assert_eq!(desk.feed(reader), [before], "{}: {reader}", test.name);
+        }
+
+        let kept = gone + 1;
+        let answers = desk.group(vec![delete(kept), post(AUTHOR)]).await;
+        assert!(matches!(answers[0], Ok(Outcome::NotFound)), "{}: {answers:?}", test.name);
+        assert!(matches!(&answers[1], Ok(Outcome::Posted(posted)) if posted.tweet_id == kept));
+        desk.settle().await;
+        for reader in 1..=9 {
+            assert_eq!(desk.feed(reader), [kept, before], "{}: {reader}", test.name);
+        }
+        desk.check_windows(1..=9);
+    });
+}
