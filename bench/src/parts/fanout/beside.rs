@@ -10,13 +10,16 @@ use super::stage::{Author, READERS, SMALL_READER, Stage};
 use super::{name, pairs};
 use crate::Bench;
 use crate::figures::{Figure, Goal, Section};
-use crate::load::{self, Arrivals, Request, nanoseconds};
+use crate::load::{self, Arrivals, Request, Shape, nanoseconds};
 use crate::process::{Answer, Process};
 
 /// A small author's tweet must be visible within, in milliseconds.
 const VISIBLE_MS: f64 = 100.0;
 
-/// Pages asked for, per second.
+/// The p99 of a page must be at most so many times what it is without the delivery.
+const SLOWER: f64 = 2.0;
+
+/// Pages of independent readers, per second.
 const RATE: f64 = 100.0;
 
 /// Between two looks at whether another tweet is needed, each of which costs the service about
@@ -28,20 +31,24 @@ const POST_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(bench: &Bench, stage: &mut Stage, section: &mut Section) -> anyhow::Result<()> {
     let large = *stage.authors.last().context("an author")?;
-    readers(bench, stage, large, section)?;
+    one_reader(bench, stage, large, section)?;
+    many_readers(bench, stage, large, section)?;
     small_author(bench, stage, large, section)?;
     stage.wait_until_idle()
 }
 
-/// Runs `work` while tweets of `large` are always on their way.
+/// Runs `work` while tweets of `large` are always on their way, and tells how many rows per second
+/// were delivered meanwhile.
 fn beside<T>(
     stage: &Stage,
     large: Author,
     work: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+) -> anyhow::Result<(T, f64)> {
     let over = AtomicBool::new(false);
     let (address, cookie) = (stage.address(), stage.cookie(large.id)?);
     let mut watch = Caller::new(address, String::new())?;
+    let mut counting = Caller::new(address, String::new())?;
+    let (begun, before) = (Instant::now(), counting.deliveries()?);
     std::thread::scope(|scope| {
         let posting = scope.spawn(|| -> anyhow::Result<()> {
             let mut caller = Caller::new(address, cookie)?;
@@ -55,14 +62,55 @@ fn beside<T>(
             Ok(())
         });
         let result = work();
+        let delivered = counting.deliveries().map(|after| after - before);
+        let rate = delivered.map(|rows| rows / begun.elapsed().as_secs_f64());
         over.store(true, Ordering::Relaxed);
         posting.join().map_err(|_| anyhow::anyhow!("the posting thread panicked"))??;
-        result
+        Ok((result?, rate?))
     })
 }
 
-/// The p99 of warm pages, alone and beside the delivery.
-fn readers(
+/// The p99 of the pages of one reader, who asks for the next when he has the last, alone and beside
+/// the delivery: what a page takes, not how many pages would have waited behind it.
+fn one_reader(
+    bench: &Bench,
+    stage: &mut Stage,
+    large: Author,
+    section: &mut Section,
+) -> anyhow::Result<()> {
+    let cookie = stage.cookie(*READERS.start())?;
+    let pages = vec![Request::get("/api/newsfeeds/", Some(&cookie))];
+    let shape = Shape {
+        threads: 1,
+        connections: 1,
+        warm_up: Duration::from_millis(500),
+        time: Duration::from_secs_f64(bench.pick(2.0, 6.0)),
+    };
+    let address = stage.address();
+    let p99 = || load::closed(address, shape, &pages)?.without_failures()?.ms(0.99);
+    let what = format!("a reader beside a delivery, {}", name(stage.setup()));
+    let mut rates = Vec::new();
+    let taken = pairs(
+        bench,
+        &what,
+        bench.pick(2, 5),
+        || {
+            let (p99, rate) = beside(stage, large, p99)?;
+            rates.push(rate);
+            stage.wait_until_idle()?;
+            Ok(p99)
+        },
+        p99,
+    )?;
+    let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
+    section.add(figure.goal(Goal::AtMost(SLOWER)));
+    section.add(Figure::alone(format!("{what}: delivered meanwhile"), "rows/s", &rates));
+    Ok(())
+}
+
+/// The p99 of pages that arrive evenly, whether or not the last ones are there, alone and beside
+/// the delivery; and what the machine does to such pages.
+fn many_readers(
     bench: &Bench,
     stage: &mut Stage,
     large: Author,
@@ -85,20 +133,20 @@ fn readers(
     let p99 = || p99_at(address);
     let reply = load::call(address, &requests[0])?;
     let stage = std::cell::RefCell::new(stage);
-    let what = format!("pages beside a delivery, {}", name(stage.borrow().setup()));
+    let what = format!("{RATE} pages/s beside a delivery, {}", name(stage.borrow().setup()));
     let taken = pairs(
         bench,
         &what,
         bench.pick(2, 5),
         || {
-            let p99 = beside(&stage.borrow(), large, p99)?;
+            let (p99, _) = beside(&stage.borrow(), large, p99)?;
             stage.borrow_mut().wait_until_idle()?;
             Ok(p99)
         },
         p99,
     )?;
     let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
-    section.add(figure.goal(Goal::AtMost(2.0)));
+    section.add(figure.goal(Goal::AtMost(SLOWER)));
 
     // What the machine does to anybody: no service, and statements that nobody can end.
     let bare = Process::bare(bench, &reply, Answer::SameBytes)?;
@@ -123,7 +171,7 @@ fn small_author(
     let mut author = Caller::new(address, stage.cookie(Author::SMALL.id)?)?;
     let mut reader = stage.stream(SMALL_READER)?;
     bench.progress.step("a small author beside a large one");
-    let histogram = beside(stage, large, || {
+    let (histogram, _) = beside(stage, large, || {
         let mut histogram = nanoseconds();
         for _ in 0..posts {
             let sent = Instant::now();

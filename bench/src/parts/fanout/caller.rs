@@ -69,6 +69,11 @@ impl Caller {
         Ok(self.gauge("roost_fanout_tasks_open")?.unwrap_or(0.0))
     }
 
+    /// Entries delivered so far.
+    pub(super) fn deliveries(&mut self) -> anyhow::Result<f64> {
+        Ok(self.gauge("roost_fanout_deliveries_total")?.unwrap_or(0.0))
+    }
+
     pub(super) fn gauge(&mut self, name: &str) -> anyhow::Result<Option<f64>> {
         let text = self.call(|caller| &caller.metrics)?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -28,9 +28,6 @@ pub(super) const SMALL_READER: i64 = 5_000_001;
 /// Readers who are asked for pages.
 pub(super) const READERS: std::ops::RangeInclusive<i64> = 101..=150;
 
-/// Entries delivered so far.
-const DELIVERIES: &str = "roost_fanout_deliveries_total";
-
 /// Least time between two looks at the metrics.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -156,7 +153,7 @@ impl Stage {
         // The author's session is known then.
         caller.feed()?;
         self.wait_until_idle()?;
-        let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
+        let delivered = self.watch.deliveries()?;
         let all = delivered + author.followers as f64;
         let (tweet, answered) = caller.post()?;
         let mut seen = last.wait_for(tweet)?;
@@ -164,7 +161,7 @@ impl Stage {
             seen = list.wait_for(tweet)?;
         }
         self.wait_until_idle()?;
-        let delivered = self.watch.gauge(DELIVERIES)?.unwrap_or(0.0);
+        let delivered = self.watch.deliveries()?;
         ensure!(delivered >= all, "{delivered} entries are delivered, and not {all}");
         Ok(seen.duration_since(answered))
     }
