@@ -70,8 +70,38 @@ fn beside<T>(
     })
 }
 
-/// The p99 of the pages of one reader, who asks for the next when he has the last, alone and beside
-/// the delivery: what a page takes, not how many pages would have waited behind it.
+/// Adds what `p99` finds beside the delivery and without it, in turn, and how many rows per second
+/// were delivered meanwhile.
+fn slowed(
+    bench: &Bench,
+    stage: &mut Stage,
+    large: Author,
+    section: &mut Section,
+    what: &str,
+    p99: impl Fn() -> anyhow::Result<f64>,
+) -> anyhow::Result<()> {
+    let what = format!("{what} beside a delivery, {}", name(stage.setup()));
+    let mut rates = Vec::new();
+    let taken = pairs(
+        bench,
+        &what,
+        bench.pick(2, 5),
+        || {
+            let (p99, rate) = beside(stage, large, &p99)?;
+            rates.push(rate);
+            stage.wait_until_idle()?;
+            Ok(p99)
+        },
+        &p99,
+    )?;
+    let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
+    section.add(figure.goal(Goal::AtMost(SLOWER)));
+    section.add(Figure::alone(format!("{what}: delivered meanwhile"), "rows/s", &rates));
+    Ok(())
+}
+
+/// The p99 of the pages of one reader, who asks for the next when he has the last: what a page
+/// takes, not how many pages would have waited behind it.
 fn one_reader(
     bench: &Bench,
     stage: &mut Stage,
@@ -88,28 +118,11 @@ fn one_reader(
     };
     let address = stage.address();
     let p99 = || load::closed(address, shape, &pages)?.without_failures()?.ms(0.99);
-    let what = format!("a reader beside a delivery, {}", name(stage.setup()));
-    let mut rates = Vec::new();
-    let taken = pairs(
-        bench,
-        &what,
-        bench.pick(2, 5),
-        || {
-            let (p99, rate) = beside(stage, large, p99)?;
-            rates.push(rate);
-            stage.wait_until_idle()?;
-            Ok(p99)
-        },
-        p99,
-    )?;
-    let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
-    section.add(figure.goal(Goal::AtMost(SLOWER)));
-    section.add(Figure::alone(format!("{what}: delivered meanwhile"), "rows/s", &rates));
-    Ok(())
+    slowed(bench, stage, large, section, "a reader", p99)
 }
 
-/// The p99 of pages that arrive evenly, whether or not the last ones are there, alone and beside
-/// the delivery; and what the machine does to such pages.
+/// The p99 of pages that arrive evenly, whether or not the last ones are there; and what the
+/// machine does to such pages.
 fn many_readers(
     bench: &Bench,
     stage: &mut Stage,
@@ -130,30 +143,15 @@ fn many_readers(
     };
     let address = stage.address();
     let p99_at = |address| load::open(address, arrivals, &requests)?.without_failures()?.ms(0.99);
-    let p99 = || p99_at(address);
     let reply = load::call(address, &requests[0])?;
-    let stage = std::cell::RefCell::new(stage);
-    let what = format!("{RATE} pages/s beside a delivery, {}", name(stage.borrow().setup()));
-    let taken = pairs(
-        bench,
-        &what,
-        bench.pick(2, 5),
-        || {
-            let (p99, _) = beside(&stage.borrow(), large, p99)?;
-            stage.borrow_mut().wait_until_idle()?;
-            Ok(p99)
-        },
-        p99,
-    )?;
-    let figure = Figure::paired(format!("{what}: p99"), "ms", "without it", &taken);
-    section.add(figure.goal(Goal::AtMost(SLOWER)));
+    let what = format!("{RATE} pages/s");
+    slowed(bench, stage, large, section, &what, || p99_at(address))?;
 
     // What the machine does to anybody: no service, and statements that nobody can end.
     let bare = Process::bare(bench, &reply, Answer::SameBytes)?;
     let p99 = || p99_at(bare.address);
-    let what = format!("the bare handler beside raw INSERTs, {}", name(stage.borrow().setup()));
-    let taken =
-        pairs(bench, &what, bench.pick(1, 3), || stage.borrow_mut().beside_raw(large, p99), p99)?;
+    let what = format!("the bare handler beside raw INSERTs, {}", name(stage.setup()));
+    let taken = pairs(bench, &what, bench.pick(1, 3), || stage.beside_raw(large, p99), p99)?;
     section.add(Figure::paired(format!("{what}: p99"), "ms", "without them", &taken));
     Ok(())
 }
