@@ -1,19 +1,18 @@
 //! Deeds: what a person draws to change the world, and how it is asked for.
 
+use std::collections::BTreeMap;
+
 use rand::{Rng, RngExt};
 
 use super::{Asked, Person, Stage, pick_recent};
 use crate::harness::{Value, json};
-use crate::model::world::{Deed, End, Kind};
+use crate::model::world::{Comment, Deed, End, Kind, Tweet};
 
 impl Person {
     pub(super) fn delete(&mut self, stage: &Stage) -> Asked<bool> {
         let me = self.me();
-        let own: Vec<i64> = {
-            let world = stage.world();
-            let living = world.tweets.iter().filter(|(_, tweet)| tweet.end == End::No);
-            living.filter(|(_, tweet)| tweet.author == me).map(|(id, _)| *id).collect()
-        };
+        let is_own = |tweet: &Tweet| tweet.author == me && tweet.end == End::No;
+        let own = ids_where(&stage.world().tweets, is_own);
         match pick_recent(&mut self.dice, &own) {
             Some(tweet) => self.perform(stage, Deed::Delete { tweet }),
             None => Ok(false),
@@ -53,16 +52,17 @@ impl Person {
 
     pub(super) fn erase(&mut self, stage: &Stage) -> Asked<bool> {
         let me = self.me();
-        let own: Vec<i64> = {
-            let world = stage.world();
-            let living = world.comments.iter().filter(|(_, comment)| comment.end == End::No);
-            living.filter(|(_, comment)| comment.author == me).map(|(id, _)| *id).collect()
-        };
+        let is_own = |comment: &Comment| comment.author == me && comment.end == End::No;
+        let own = ids_where(&stage.world().comments, is_own);
         match pick_recent(&mut self.dice, &own) {
             Some(comment) => self.perform(stage, Deed::Erase { comment }),
             None => Ok(false),
         }
     }
+}
+
+fn ids_where<T>(things: &BTreeMap<i64, T>, is_meant: impl Fn(&T) -> bool) -> Vec<i64> {
+    things.iter().filter(|(_, thing)| is_meant(thing)).map(|(id, _)| *id).collect()
 }
 
 /// How a deed is asked for: method, path and body.
